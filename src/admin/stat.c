@@ -1,0 +1,105 @@
+/* srvr, stat, cons: figures of the server and of its connections; crst and srst set them to zero.
+ *
+ * The connection that asks is one among the others, without a session. cons and stat take time in proportion to the
+ * number of connections. */
+#include "admin/answers.h"
+#include "base/version.h"
+
+const char *stat_mode(const struct server *s) {
+    (void)s;
+    return "standalone";
+}
+
+double stat_mean_ms(uint64_t sum_us, uint64_t count) {
+    return count == 0 ? 0 : (double)sum_us / 1000 / (double)count;
+}
+
+/* ------------------------------------------------------------------ connections */
+
+static bool has_output(const struct conn *c) { return c->out_sent < c->out.len || !list_empty(&c->segments); }
+
+/* What the connection is watched for: 1 = to be read, 4 = to be written. */
+static unsigned interest_ops(const struct conn *c) {
+    unsigned ops = 0;
+    /* What has sent something without a session is a word: nothing more is read from it. */
+    bool word = !c->connected && !c->connecting && c->received != 0;
+    if (c->close == CONN_OPEN && !c->paused && !c->connecting && !word)
+        ops |= 1;
+    /* Output of this turn is on its way as soon as the connection's turn comes; only a rest waits for the socket. */
+    if (has_output(c) && (c->out_sent != 0 || list_unlinked(&c->dirty_link)))
+        ops |= 4;
+    return ops;
+}
+
+static void put_session(const struct conn *c, struct buf *out) {
+    buf_printf(out, ",sid=0x%llx,lop=%s,est=%lld,to=%d", (unsigned long long)c->session_id, proto_op_code(c->last_op),
+               (long long)c->established_wall_ms, c->session != NULL ? c->session->live_timeout_ms : 0);
+    if (c->last_cxid >= 0)
+        buf_printf(out, ",lcxid=0x%x", (unsigned)c->last_cxid);
+    uint64_t mean_us = c->latency_count != 0 ? c->latency_sum_us / c->latency_count : 0;
+    buf_printf(out, ",lzxid=0x%llx,lresp=%lld,llat=%u,minlat=%u,avglat=%llu,maxlat=%u",
+               (unsigned long long)c->last_zxid, (long long)c->last_response_ms, c->latency_last_us / 1000,
+               c->latency_min_us / 1000, (unsigned long long)(mean_us / 1000), c->latency_max_us / 1000);
+}
+
+static void put_connections(const struct server *s, bool brief, struct buf *out) {
+    const struct conn *c;
+    LIST_FOREACH(c, &s->conns_all, struct conn, all_link) {
+        buf_printf(out, " /%s[%x](queued=%u,recved=%llu,sent=%llu", c->peer, interest_ops(c), c->in_flight,
+                   (unsigned long long)c->received, (unsigned long long)c->sent);
+        if (!brief && c->session_id != 0)
+            put_session(c, out);
+        buf_append(out, ")\n", 2);
+    }
+    buf_append(out, "\n", 1);
+}
+
+void stat_cons(struct server *s, struct buf *out) { put_connections(s, false, out); }
+
+void stat_crst(struct server *s, struct buf *out) {
+    struct conn *c;
+    LIST_FOREACH(c, &s->conns_all, struct conn, all_link) {
+        c->received = c->sent = 0;
+        c->last_op = OP_NOTIFICATION; /* shown as NA */
+        c->last_cxid = -1;
+        c->last_zxid = -1;
+        c->last_response_ms = 0;
+        c->latency_count = c->latency_sum_us = 0;
+        c->latency_last_us = c->latency_min_us = c->latency_max_us = 0;
+    }
+    buf_printf(out, "Connection stats reset.\n");
+}
+
+/* ------------------------------------------------------------------ the server */
+
+static void put_version(struct buf *out) { buf_printf(out, "Zookeeper version: %s\n", ZABRA_FULL_VERSION); }
+
+static void put_server(const struct server *s, struct buf *out) {
+    const struct metrics *m = &s->metrics;
+    buf_printf(out, "Latency min/avg/max: %llu/", (unsigned long long)(m->latency_us.min / 1000));
+    str_java_double(out, stat_mean_ms(m->latency_us.sum, m->latency_us.count));
+    buf_printf(out, "/%llu\n", (unsigned long long)(m->latency_us.max / 1000));
+    buf_printf(out, "Received: %llu\nSent: %llu\nConnections: %llu\nOutstanding: %llu\n",
+               (unsigned long long)m->packets_received, (unsigned long long)m->packets_sent,
+               (unsigned long long)s->conn_count, (unsigned long long)s->pipeline_count);
+    buf_printf(out, "Zxid: 0x%llx\nMode: %s\n", (unsigned long long)s->last_applied, stat_mode(s));
+    /* ZooKeeper has the root twice, under "" and under "/". */
+    buf_printf(out, "Node count: %llu\n", (unsigned long long)tree_count(s->tree) + 1);
+}
+
+void stat_srvr(struct server *s, struct buf *out) {
+    put_version(out);
+    put_server(s, out);
+}
+
+void stat_stat(struct server *s, struct buf *out) {
+    put_version(out);
+    buf_printf(out, "Clients:\n");
+    put_connections(s, true, out);
+    put_server(s, out);
+}
+
+void stat_srst(struct server *s, struct buf *out) {
+    metrics_reset(&s->metrics);
+    buf_printf(out, "Server stats reset.\n");
+}

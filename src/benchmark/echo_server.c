@@ -1,0 +1,198 @@
+#include "benchmark/echo_server.h"
+
+#include <arpa/inet.h>
+#include <errno.h>
+#include <event2/event.h>
+#include <event2/listener.h>
+#include <netinet/tcp.h>
+#include <signal.h>
+#include <stdio.h>
+#include <unistd.h>
+
+#include "base/mem.h"
+#include "benchmark/request.h"
+
+#define READ_BYTES (64 * 1024)
+#define FRAME_BYTES_MAX (2u << 20)
+
+struct echo_server {
+    struct event_base *base;
+    uint8_t *read_buffer;
+    struct buf get_body, set_body; /* fixed bodies of replies */
+    int64_t sessions;
+};
+
+struct echo_conn {
+    struct echo_server *server;
+    int fd;
+    struct event *readable, *writable;
+    struct buf in, out;
+    bool connected, closing;
+};
+
+static void free_conn(struct echo_conn *c) {
+    event_free(c->readable);
+    event_free(c->writable);
+    close(c->fd);
+    buf_free(&c->in);
+    buf_free(&c->out);
+    mem_free(c);
+}
+
+/* Returns false when the connection is at its end. */
+static bool flush(struct echo_conn *c) {
+    if (c->out.len != 0) {
+        ssize_t n = write(c->fd, c->out.data, c->out.len);
+        if (n == -1 && errno != EAGAIN && errno != EINTR)
+            return false;
+        if (n > 0)
+            buf_consume(&c->out, (size_t)n);
+    }
+    if (c->out.len != 0) {
+        event_add(c->writable, NULL);
+        return true;
+    }
+    return !c->closing;
+}
+
+static void answer_connect(struct echo_conn *c, const uint8_t *frame, size_t len) {
+    struct jute_in in = jute_in(frame, len);
+    struct connect_request request;
+    if (!connect_request_get(&in, &request)) {
+        c->closing = true;
+        return;
+    }
+    struct connect_response response = {.timeout_ms = request.timeout_ms,
+                                        .session_id = ++c->server->sessions,
+                                        .has_read_only = request.has_read_only};
+    session_password(response.session_id, response.password);
+    size_t start = frame_begin(&c->out);
+    connect_response_put(&c->out, &response);
+    frame_end(&c->out, start);
+    c->connected = true;
+}
+
+static void answer_request(struct echo_conn *c, const uint8_t *frame, size_t len) {
+    if (len < REQUEST_HEADER_BYTES) {
+        c->closing = true;
+        return;
+    }
+    int32_t type = (int32_t)be32_load(frame + 4);
+    const struct buf *body = type == OP_GET_DATA ? &c->server->get_body : &c->server->set_body;
+    size_t body_len = type == OP_PING || type == OP_CLOSE_SESSION ? 0 : body->len;
+    uint8_t *p = buf_tail(&c->out, 4 + REPLY_HEADER_BYTES + body_len);
+    struct reply_header header = {(int32_t)be32_load(frame), 1, 0};
+    reply_header_store(be32_store(p, (uint32_t)(REPLY_HEADER_BYTES + body_len)), &header);
+    if (body_len != 0)
+        memcpy(p + 4 + REPLY_HEADER_BYTES, body->data, body_len);
+    c->out.len += 4 + REPLY_HEADER_BYTES + body_len;
+    c->closing = type == OP_CLOSE_SESSION;
+}
+
+static void answer_frames(struct echo_conn *c, const uint8_t *data, size_t len) {
+    bool kept = c->in.len != 0;
+    size_t used = 0;
+    if (kept) {
+        buf_append(&c->in, data, len);
+        data = c->in.data;
+        len = c->in.len;
+    }
+    while (!c->closing && len - used >= 4) {
+        size_t size = be32_load(data + used);
+        c->closing = size > FRAME_BYTES_MAX;
+        if (c->closing || len - used - 4 < size)
+            break;
+        if (c->connected)
+            answer_request(c, data + used + 4, size);
+        else
+            answer_connect(c, data + used + 4, size);
+        used += 4 + size;
+    }
+    if (kept)
+        buf_consume(&c->in, used);
+    else
+        buf_append(&c->in, data + used, len - used);
+}
+
+static void on_readable(evutil_socket_t fd, short what, void *arg) {
+    struct echo_conn *c = arg;
+    (void)what;
+    ssize_t n = read(fd, c->server->read_buffer, READ_BYTES);
+    if (n == -1 && (errno == EAGAIN || errno == EINTR))
+        return;
+    if (n > 0)
+        answer_frames(c, c->server->read_buffer, (size_t)n);
+    if (n <= 0 || !flush(c))
+        free_conn(c);
+}
+
+static void on_writable(evutil_socket_t fd, short what, void *arg) {
+    struct echo_conn *c = arg;
+    (void)fd;
+    (void)what;
+    if (!flush(c))
+        free_conn(c);
+}
+
+static void on_accept(struct evconnlistener *listener, evutil_socket_t fd, struct sockaddr *addr, int len, void *arg) {
+    struct echo_server *server = arg;
+    static const int on = 1;
+    (void)listener;
+    (void)addr;
+    (void)len;
+    struct echo_conn *c = mem_calloc(1, sizeof *c);
+    setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof on);
+    c->server = server;
+    c->fd = fd;
+    c->readable = event_new(server->base, fd, EV_READ | EV_PERSIST, on_readable, c);
+    c->writable = event_new(server->base, fd, EV_WRITE, on_writable, c);
+    event_add(c->readable, NULL);
+}
+
+static void on_signal(evutil_socket_t fd, short what, void *arg) {
+    (void)fd;
+    (void)what;
+    event_base_loopbreak(((struct echo_server *)arg)->base);
+}
+
+static void make_bodies(struct echo_server *server, size_t data_len) {
+    struct stat_view stat = {.czxid = 1, .mzxid = 1, .pzxid = 1, .data_length = (int32_t)data_len};
+    uint8_t *data = mem_alloc(data_len);
+    request_pattern(data, data_len);
+    jute_put_bytes(&server->get_body, (struct slice){(const char *)data, data_len});
+    stat_view_put(&server->get_body, &stat);
+    stat_view_put(&server->set_body, &stat);
+    mem_free(data);
+}
+
+int echo_server_run(uint16_t port, size_t data_len) {
+    struct echo_server server = {.base = event_base_new()};
+    struct sockaddr_in addr = {
+        .sin_family = AF_INET, .sin_port = htons(port), .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
+    signal(SIGPIPE, SIG_IGN);
+    struct evconnlistener *listener =
+        evconnlistener_new_bind(server.base, on_accept, &server, LEV_OPT_CLOSE_ON_FREE | LEV_OPT_REUSEABLE, -1,
+                                (const struct sockaddr *)&addr, sizeof addr);
+    if (listener == NULL) {
+        fprintf(stderr, "zabra-benchmark: 127.0.0.1:%u cannot be listened on: %s\n", port, strerror(errno));
+        event_base_free(server.base);
+        return 1;
+    }
+    server.read_buffer = mem_alloc(READ_BYTES);
+    make_bodies(&server, data_len);
+    struct event *on_int = evsignal_new(server.base, SIGINT, on_signal, &server);
+    struct event *on_term = evsignal_new(server.base, SIGTERM, on_signal, &server);
+    event_add(on_int, NULL);
+    event_add(on_term, NULL);
+    fprintf(stderr, "zabra-benchmark: echo server on 127.0.0.1:%u\n", port);
+    event_base_dispatch(server.base);
+
+    event_free(on_int);
+    event_free(on_term);
+    evconnlistener_free(listener);
+    event_base_free(server.base);
+    mem_free(server.read_buffer);
+    buf_free(&server.get_body);
+    buf_free(&server.set_body);
+    return 0;
+}

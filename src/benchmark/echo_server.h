@@ -1,0 +1,12 @@
+/* The least that a server for these requests can do: the yardstick for what networking alone costs. */
+#ifndef ZABRA_BENCHMARK_ECHO_SERVER_H
+#define ZABRA_BENCHMARK_ECHO_SERVER_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+/* Serves on 127.0.0.1 until SIGINT or SIGTERM: answers ConnectRequest, ping and closeSession, getData with data_len bytes
+ * of the benchmark's pattern, and anything else as if it were a setData of data_len bytes. Returns the exit status. */
+int echo_server_run(uint16_t port, size_t data_len);
+
+#endif

@@ -1,0 +1,301 @@
+/* zabra-server: options, signals, daemon, and the order in which the parts are put together and taken apart. */
+#include <errno.h>
+#include <fcntl.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/random.h>
+#include <sys/resource.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#ifdef HAVE_SYSTEMD
+#include <systemd/sd-daemon.h>
+#endif
+
+#include "admin/words.h"
+#include "base/mem.h"
+#include "base/version.h"
+#include "bio/posix_disk.h"
+#include "net/listener.h"
+#include "net/net.h"
+
+/* As ZooKeeper: what a supervisor may react to. */
+enum exit_code { EXIT_OK = 0, EXIT_UNEXPECTED = 1, EXIT_BAD_CONFIG = 2, EXIT_DATA_DIR = 3 };
+
+static const char usage[] =
+    "zabra-server " PACKAGE_VERSION ": an Apache ZooKeeper server\n"
+    "\n"
+    "  zabra-server [CONFIG] [--name value ...]\n"
+    "\n"
+    "  CONFIG            a zoo.cfg, or a file like redis-like.conf\n"
+    "  --name value      any option of the configuration, such as --port 2181 --dir /var/lib/zabra\n"
+    "  --check-config    read the configuration, say what is wrong with it, print the result, and exit\n"
+    "  --version, --help\n";
+
+/* ------------------------------------------------------------------ configuration */
+
+static int read_config_file(void *ctx, const char *path, struct buf *out) {
+    (void)ctx;
+    FILE *f = fopen(path, "re");
+    if (f == NULL)
+        return -errno;
+    size_t n;
+    do {
+        n = fread(buf_tail(out, 4096), 1, 4096, f);
+        out->len += n;
+    } while (n > 0 && out->len < (64u << 20));
+    int err = ferror(f) ? -EIO : 0;
+    fclose(f);
+    return err;
+}
+
+static void report(const struct config_log *log, bool to_stderr) {
+    static const char *const names[] = {"notice", "warning", "error"};
+    for (size_t i = 0; i < log->count; i++) {
+        const struct config_message *m = &log->items[i];
+        if (to_stderr)
+            fprintf(stderr, "%s: %s\n", names[m->severity], m->text);
+        else if (m->severity == CONFIG_ERROR)
+            log_error("%s", m->text);
+        else if (m->severity == CONFIG_WARNING)
+            log_warn("%s", m->text);
+        else
+            log_info("%s", m->text);
+    }
+}
+
+static void print_config(const struct config *c) {
+    struct buf value = BUF_INIT;
+    for (size_t i = 0; i < config_option_count(); i++) {
+        struct config_description d;
+        buf_clear(&value);
+        config_describe(c, i, &d, &value);
+        if (d.class == CONFIG_ACTIVE)
+            printf("%s = %.*s%s%s\n", d.name, (int)value.len, (const char *)value.data, d.origin ? "    # " : "",
+                   d.origin ? d.origin : "");
+    }
+    buf_free(&value);
+}
+
+/* ------------------------------------------------------------------ process */
+
+static void raise_descriptor_limit(void) {
+    struct rlimit limit;
+    if (getrlimit(RLIMIT_NOFILE, &limit) == 0 && limit.rlim_cur < limit.rlim_max) {
+        limit.rlim_cur = limit.rlim_max;
+        setrlimit(RLIMIT_NOFILE, &limit);
+    }
+}
+
+static bool daemonize(void) {
+    pid_t pid = fork();
+    if (pid == -1)
+        return false;
+    if (pid != 0)
+        _exit(0);
+    setsid();
+    int null = open("/dev/null", O_RDWR | O_CLOEXEC);
+    if (null == -1)
+        return false;
+    for (int fd = 0; fd < 3; fd++)
+        dup2(null, fd);
+    close(null);
+    return true;
+}
+
+static bool write_pidfile(const char *path) {
+    if (path == NULL)
+        return true;
+    FILE *f = fopen(path, "we");
+    if (f == NULL || fprintf(f, "%d\n", (int)getpid()) < 0 || fclose(f) != 0) {
+        log_error("the pid file %s cannot be written: %s", path, strerror(errno));
+        return false;
+    }
+    return true;
+}
+
+static void tell_supervisor(const char *state) {
+#ifdef HAVE_SYSTEMD
+    sd_notify(0, state);
+#else
+    (void)state;
+#endif
+}
+
+static void on_stop_signal(evutil_socket_t sig, short what, void *ctx) {
+    struct net *net = ctx;
+    (void)what;
+    log_info("signal %d: stopping", (int)sig);
+    tell_supervisor("STOPPING=1");
+    net_stop(net);
+}
+
+static void on_hup(evutil_socket_t sig, short what, void *ctx) {
+    (void)sig;
+    (void)what;
+    (void)ctx;
+    if (log_reopen() == -1)
+        log_error("the log file cannot be opened again: %s", strerror(errno));
+    else
+        log_info("signal: log file opened again");
+}
+
+/* ------------------------------------------------------------------ running */
+
+struct parts {
+    struct posix_disk *files;
+    struct logwriter *writer;
+    struct bio *bio;
+    struct server *server;
+    struct net *net;
+};
+
+static void submit_log(void *ctx, struct log_cmd *cmd) {
+    struct parts *p = ctx;
+    bio_submit_log(p->bio, cmd);
+}
+
+static void submit_job(void *ctx, struct job *job) {
+    struct parts *p = ctx;
+    bio_submit_job(p->bio, job);
+}
+
+static uint64_t random_seed(void) {
+    uint64_t seed;
+    if (getrandom(&seed, sizeof seed, 0) != sizeof seed)
+        seed = (uint64_t)net_now().mono.us ^ (uint64_t)getpid() << 32;
+    return seed;
+}
+
+static int recover(struct server *s) {
+    struct recovery_result result;
+    server_recover(s, &result, net_now());
+    if (result.status != RECOVERY_OK) {
+        log_error("%s", result.message);
+        return EXIT_UNEXPECTED;
+    }
+    log_info("loaded %llu znodes: snapshot 0x%llx in %lld ms, %llu transactions up to zxid 0x%llx in %lld ms",
+             (unsigned long long)tree_count(s->tree), (unsigned long long)i64_max(0, result.snapshot_zxid),
+             (long long)(result.snapshot_us / 1000), (unsigned long long)result.txns_replayed,
+             (unsigned long long)result.last_zxid, (long long)(result.replay_us / 1000));
+    return EXIT_OK;
+}
+
+static int serve(struct parts *p, struct config *c) {
+    struct event *signals[3];
+    p->net = net_new(p->server, p->bio, c, admin_word);
+    if (p->net == NULL) {
+        log_error("libevent cannot be set up");
+        return EXIT_UNEXPECTED;
+    }
+    int err = server_start(p->server, net_now());
+    if (err != 0) {
+        log_error("the server cannot start: %s", strerror(-err));
+        return EXIT_UNEXPECTED;
+    }
+    if (!listeners_open(p->net) || !write_pidfile(c->pidfile))
+        return EXIT_UNEXPECTED;
+    signals[0] = evsignal_new(p->net->base, SIGTERM, on_stop_signal, p->net);
+    signals[1] = evsignal_new(p->net->base, SIGINT, on_stop_signal, p->net);
+    signals[2] = evsignal_new(p->net->base, SIGHUP, on_hup, NULL);
+    for (size_t i = 0; i < ARRAY_LEN(signals); i++)
+        event_add(signals[i], NULL);
+    log_info("zabra-server %s is ready, pid %d", PACKAGE_VERSION, (int)getpid());
+    tell_supervisor("READY=1");
+    int result = net_run(p->net);
+    for (size_t i = 0; i < ARRAY_LEN(signals); i++)
+        event_free(signals[i]);
+    if (c->pidfile != NULL)
+        unlink(c->pidfile);
+    return result == 0 ? EXIT_OK : EXIT_UNEXPECTED;
+}
+
+/* A parent that waits for the log thread must not free what it works on: threads end first, then the core goes. */
+static void take_apart(struct parts *p, bool orderly) {
+    if (p->net != NULL)
+        net_free(p->net);
+    if (p->bio != NULL)
+        bio_free(p->bio);
+    if (p->writer != NULL)
+        logwriter_free(p->writer, orderly);
+    if (p->server != NULL)
+        server_free(p->server);
+    if (p->files != NULL)
+        posix_disk_close(p->files);
+}
+
+static int run(struct config *c) {
+    struct parts p = {0};
+    char error[256];
+    int code = EXIT_UNEXPECTED;
+    p.files = posix_disk_open(c->data_dir, c->data_log_dir, c->datadir_autocreate, error, sizeof error);
+    if (p.files == NULL) {
+        log_error("%s", error);
+        return EXIT_DATA_DIR;
+    }
+    const struct disk *disk = posix_disk_vtable(p.files);
+    struct env env = {.ctx = &p, .disk = disk, .log_submit = submit_log, .job_submit = submit_job};
+    struct logwriter_options options = {.prealloc_bytes = c->prealloc_kib * 1024,
+                                        .force_sync = c->force_sync,
+                                        .side_file_interval_us = 1000000};
+    p.server = server_new(c, &env, random_seed(), net_now());
+    code = recover(p.server);
+    if (code == EXIT_OK) {
+        p.writer = logwriter_new(disk, &options);
+        p.bio = bio_new(disk, p.writer, c->background_threads);
+        code = p.bio != NULL ? serve(&p, c) : EXIT_UNEXPECTED;
+    }
+    take_apart(&p, code == EXIT_OK);
+    log_info("zabra-server has stopped%s", code == EXIT_OK ? "" : " because of an error");
+    return code;
+}
+
+static int start(int argc, char **argv, struct config *c, struct config_log *log) {
+    struct config_command command;
+    config_defaults(c);
+    config_args(c, argc, argv, &command, log);
+    if (command.help || argc < 2) {
+        fputs(usage, command.help ? stdout : stderr);
+        return command.help ? EXIT_OK : EXIT_BAD_CONFIG;
+    }
+    if (command.version) {
+        printf("zabra-server %s (protocol of ZooKeeper %s)\n", PACKAGE_VERSION, ZABRA_COMPAT_VERSION);
+        return EXIT_OK;
+    }
+    config_jvm_flags(c, "SERVER_JVMFLAGS", getenv("SERVER_JVMFLAGS"), log);
+    config_jvm_flags(c, "JVMFLAGS", getenv("JVMFLAGS"), log);
+    config_load(c, command.config_path, read_config_file, NULL, log);
+    config_validate(c, command.check_config, log);
+    if (command.check_config || log->errors != 0) {
+        report(log, true);
+        if (log->errors == 0)
+            print_config(c);
+        return log->errors == 0 ? EXIT_OK : EXIT_BAD_CONFIG;
+    }
+    log_set_level(c->loglevel);
+    if (log_open(c->logfile) == -1) {
+        fprintf(stderr, "error: the log file %s cannot be opened: %s\n", c->logfile, strerror(errno));
+        return EXIT_BAD_CONFIG;
+    }
+    if (c->daemonize && !daemonize()) {
+        log_error("cannot go to the background: %s", strerror(errno));
+        return EXIT_UNEXPECTED;
+    }
+    log_info("zabra-server %s starts, data in %s%s%s", PACKAGE_VERSION, c->data_dir,
+             strcmp(c->data_dir, c->data_log_dir) != 0 ? ", log in " : "",
+             strcmp(c->data_dir, c->data_log_dir) != 0 ? c->data_log_dir : "");
+    report(log, false);
+    raise_descriptor_limit();
+    signal(SIGPIPE, SIG_IGN);
+    return run(c);
+}
+
+int main(int argc, char **argv) {
+    struct config c;
+    struct config_log log = {0};
+    int code = start(argc, argv, &c, &log);
+    config_log_free(&log);
+    config_free(&c);
+    return code;
+}

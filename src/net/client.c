@@ -1,0 +1,336 @@
+#include "net/client.h"
+
+#include <arpa/inet.h>
+#include <errno.h>
+#include <net/if.h>
+#include <netinet/in.h>
+#include <stdio.h>
+#include <unistd.h>
+
+#include "base/mem.h"
+#include "net/listener.h"
+#include "net/words.h"
+
+/* Sent to one client before others get their turn. */
+#define SEND_PER_TURN_BYTES (512 * 1024)
+/* The next piece of a long reply is encoded when less than this is left to send. */
+#define REFILL_BYTES (128 * 1024)
+/* A client that leaves this much unread is not read from until it has caught up. */
+#define OUTPUT_PAUSE_BYTES (1u << 20)
+/* The start of an oversize frame that is kept, for the log line: header and the beginning of the path. */
+#define OVERSIZE_HEAD_BYTES 256
+#define KEEP_OUTPUT_BYTES 16384
+
+/* ------------------------------------------------------------------ addresses */
+
+/* As Java writes it: IPv6 in eight groups without compression, mapped IPv4 as IPv4, link-local with its zone. */
+static void java_address(const struct sockaddr *sa, char *out, size_t size, uint16_t *port, bool *loopback) {
+    uint8_t v4[4];
+    if (sa->sa_family == AF_INET) {
+        const struct sockaddr_in *in = (const struct sockaddr_in *)(const void *)sa;
+        memcpy(v4, &in->sin_addr, 4);
+        *port = ntohs(in->sin_port);
+    } else {
+        const struct sockaddr_in6 *in6 = (const struct sockaddr_in6 *)(const void *)sa;
+        const uint8_t *a = in6->sin6_addr.s6_addr;
+        *port = ntohs(in6->sin6_port);
+        if (!IN6_IS_ADDR_V4MAPPED(&in6->sin6_addr)) {
+            size_t n = 0;
+            for (int i = 0; i < 8; i++)
+                n += (size_t)snprintf(out + n, size - n, "%s%x", i ? ":" : "", (unsigned)a[2 * i] << 8 | a[2 * i + 1]);
+            char zone[IF_NAMESIZE];
+            if (in6->sin6_scope_id != 0 && if_indextoname(in6->sin6_scope_id, zone) != NULL)
+                snprintf(out + n, size - n, "%%%s", zone);
+            *loopback = IN6_IS_ADDR_LOOPBACK(&in6->sin6_addr);
+            return;
+        }
+        memcpy(v4, a + 12, 4);
+    }
+    snprintf(out, size, "%u.%u.%u.%u", v4[0], v4[1], v4[2], v4[3]);
+    *loopback = v4[0] == 127;
+}
+
+/* ------------------------------------------------------------------ framing */
+
+static void make_ready(struct client *c) {
+    if (list_unlinked(&c->ready_link))
+        list_push(&c->net->ready, &c->ready_link);
+}
+
+/* Nothing more may be taken from this connection's input for now. */
+static bool input_blocked(const struct client *c) {
+    const struct conn *conn = c->conn;
+    return conn->close != CONN_OPEN || conn->paused || conn->connecting ||
+           conn->out.len - conn->out_sent > OUTPUT_PAUSE_BYTES;
+}
+
+/* Skips an oversize frame; returns the bytes taken. */
+static size_t take_oversize(struct client *c, const uint8_t *data, size_t len, struct now now) {
+    size_t taken = 0;
+    if (c->drain == c->oversize) {
+        /* At its start: wait for enough to tell whose request it was. */
+        size_t head = size_min(c->oversize, OVERSIZE_HEAD_BYTES);
+        if (len < head)
+            return 0;
+        server_conn_oversize(c->net->server, c->conn, data, head, c->oversize, now);
+        taken = head;
+        c->drain -= head;
+    }
+    size_t more = size_min(len - taken, c->drain);
+    c->drain -= more;
+    if (c->drain == 0)
+        c->oversize = 0;
+    return taken + more;
+}
+
+/* Handles what stands at data; returns the bytes used up. */
+static size_t process(struct client *c, const uint8_t *data, size_t len, struct now now) {
+    struct server *s = c->net->server;
+    size_t used = 0;
+    int budget = c->net->config->max_requests_per_turn;
+    while (!input_blocked(c)) {
+        if (c->oversize != 0) {
+            size_t n = take_oversize(c, data + used, len - used, now);
+            used += n;
+            if (c->oversize != 0)
+                break;
+            continue;
+        }
+        if (len - used < 4)
+            break;
+        if (!c->conn->connected && !c->admitted) {
+            enum word_result word = words_try(c, data + used, len - used);
+            if (word == WORD_INCOMPLETE)
+                break;
+            if (word == WORD_DONE)
+                return len;
+        }
+        int32_t frame_len = (int32_t)be32_load(data + used);
+        if (!c->admitted) {
+            enum frame_verdict verdict = server_conn_admits(s, c->conn, frame_len);
+            if (verdict == FRAME_CLOSE) {
+                conn_close_later(c->conn, CONN_CLOSE_NOW);
+                break;
+            }
+            if (verdict == FRAME_DRAIN) {
+                c->oversize = c->drain = (size_t)frame_len;
+                used += 4;
+                continue;
+            }
+            c->admitted = true;
+        }
+        if (len - used - 4 < (size_t)frame_len)
+            break;
+        if (budget-- == 0) {
+            make_ready(c);
+            break;
+        }
+        c->admitted = false;
+        server_conn_frame(s, c->conn, data + used + 4, (size_t)frame_len, now);
+        used += 4 + (size_t)frame_len;
+    }
+    return used;
+}
+
+/* Processes what is kept in c->in. */
+static void process_kept(struct client *c, struct now now) {
+    size_t len = c->in.len - c->in_start;
+    if (len == 0)
+        return;
+    c->in_start += process(c, c->in.data + c->in_start, len, now);
+    if (c->in_start == c->in.len) {
+        buf_free(&c->in);
+        c->in_start = 0;
+    }
+}
+
+static size_t bytes_wanted(const struct client *c) {
+    size_t kept = c->in.len - c->in_start;
+    if (!c->admitted || kept < 4)
+        return 0;
+    return 4 + (size_t)be32_load(c->in.data + c->in_start) - kept;
+}
+
+/* Reads behind an incomplete frame, straight to where it belongs. */
+static ssize_t read_behind(struct client *c) {
+    if (c->in_start != 0) {
+        buf_consume(&c->in, c->in_start);
+        c->in_start = 0;
+    }
+    size_t room = size_max(bytes_wanted(c), 4096);
+    ssize_t n = read(c->fd, buf_tail(&c->in, room), room);
+    if (n > 0)
+        c->in.len += (size_t)n;
+    return n;
+}
+
+static void on_readable(evutil_socket_t fd, short what, void *ctx) {
+    struct client *c = ctx;
+    struct net *net = c->net;
+    struct now now = net_now();
+    ssize_t n;
+    (void)what;
+    bool kept = c->in.len != 0;
+    if (kept)
+        n = read_behind(c);
+    else
+        n = read(fd, net->read_buffer, sizeof net->read_buffer);
+    if (n == -1 && (errno == EAGAIN || errno == EINTR))
+        return;
+    if (n <= 0) {
+        client_close(c, now);
+        return;
+    }
+    metric_count(&net->server->metrics, METRIC_BYTES_RECEIVED_COUNT, (uint64_t)n);
+    if (kept) {
+        process_kept(c, now);
+    } else {
+        size_t used = process(c, net->read_buffer, (size_t)n, now);
+        buf_append(&c->in, net->read_buffer + used, (size_t)n - used);
+    }
+    conn_dirty(c->conn);
+}
+
+/* ------------------------------------------------------------------ sending */
+
+static void arm(struct event *ev, bool *armed, bool want) {
+    if (*armed == want)
+        return;
+    *armed = want;
+    if (want)
+        event_add(ev, NULL);
+    else
+        event_del(ev);
+}
+
+enum send_result { SEND_DONE, SEND_BLOCKED, SEND_MORE, SEND_ERROR };
+
+static enum send_result send_output(struct client *c) {
+    struct conn *conn = c->conn;
+    size_t budget = SEND_PER_TURN_BYTES;
+    while (conn_refill(conn, REFILL_BYTES)) {
+        if (budget == 0)
+            return SEND_MORE;
+        size_t size = size_min(conn->out.len - conn->out_sent, budget);
+        ssize_t n = send(c->fd, conn->out.data + conn->out_sent, size, MSG_NOSIGNAL);
+        if (n == -1 && errno == EINTR)
+            continue;
+        if (n == -1)
+            return errno == EAGAIN ? SEND_BLOCKED : SEND_ERROR;
+        conn->out_sent += (size_t)n;
+        budget -= (size_t)n;
+        if ((size_t)n < size)
+            return SEND_BLOCKED;
+    }
+    if (conn->out.cap > KEEP_OUTPUT_BYTES)
+        buf_free(&conn->out);
+    return SEND_DONE;
+}
+
+static void on_writable(evutil_socket_t fd, short what, void *ctx) {
+    struct client *c = ctx;
+    (void)fd;
+    (void)what;
+    client_settle(c, net_now());
+}
+
+static bool over_output_limit(const struct client *c) {
+    size_t bytes = conn_output_bytes(c->conn);
+    if ((int64_t)bytes <= c->net->config->client_output_buffer_limit_bytes)
+        return false;
+    log_warn("%s: session 0x%llx leaves %zu bytes unread (clientOutputBufferLimit), closing", c->conn->peer,
+             (unsigned long long)c->conn->session_id, bytes);
+    return true;
+}
+
+void client_settle(struct client *c, struct now now) {
+    if (c->conn->close == CONN_CLOSE_NOW) {
+        client_close(c, now);
+        return;
+    }
+    enum send_result sent = send_output(c);
+    if (sent == SEND_ERROR || (sent == SEND_BLOCKED && over_output_limit(c))) {
+        client_close(c, now);
+        return;
+    }
+    if (sent == SEND_DONE && c->conn->close == CONN_CLOSE_FLUSH) {
+        client_close(c, now);
+        return;
+    }
+    if (sent == SEND_MORE)
+        make_ready(c);
+    bool blocked = input_blocked(c);
+    if (!blocked && c->in.len != c->in_start && bytes_wanted(c) == 0 && c->in.len - c->in_start >= 4)
+        make_ready(c); /* input that waited for the end of a pause */
+    arm(&c->write_event, &c->writing, sent == SEND_BLOCKED);
+    arm(&c->read_event, &c->reading, !blocked);
+}
+
+void client_continue(struct client *c, struct now now) {
+    if (!input_blocked(c))
+        process_kept(c, now);
+    client_settle(c, now);
+}
+
+/* ------------------------------------------------------------------ life */
+
+struct client *client_of(struct conn *conn) { return conn->shell; }
+
+void client_accept(struct net *net, int fd, const struct sockaddr *address, uint64_t key, struct now now) {
+    char ip[INET6_ADDRSTRLEN + IF_NAMESIZE + 8], peer[sizeof ip + 10];
+    uint16_t port;
+    bool loopback = false;
+    java_address(address, ip, sizeof ip, &port, &loopback);
+    int n = snprintf(peer, sizeof peer, "%s%s%s:%u", strchr(ip, ':') ? "[" : "", ip, strchr(ip, ':') ? "]" : "", port);
+    struct client *c = mem_calloc(1, sizeof *c);
+    c->net = net;
+    c->fd = fd;
+    c->address_key = key;
+    c->accepted = now.mono;
+    c->conn = server_conn_new(net->server, (struct slice){peer, (size_t)n}, slice_of(ip), loopback, now);
+    c->conn->shell = c;
+    list_push(&net->clients, &c->link);
+    list_init(&c->ready_link);
+    event_assign(&c->read_event, net->base, fd, EV_READ | EV_PERSIST, on_readable, c);
+    event_assign(&c->write_event, net->base, fd, EV_WRITE | EV_PERSIST, on_writable, c);
+    arm(&c->read_event, &c->reading, true);
+}
+
+/* Input that nobody reads would make the kernel reset the connection and lose the last reply on its way. */
+static void discard_input(int fd) {
+    char waste[4096];
+    for (int i = 0; i < 64 && recv(fd, waste, sizeof waste, MSG_DONTWAIT) > 0; i++)
+        ;
+}
+
+void client_close(struct client *c, struct now now) {
+    struct net *net = c->net;
+    arm(&c->read_event, &c->reading, false);
+    arm(&c->write_event, &c->writing, false);
+    if (c->conn->close != CONN_OPEN) {
+        metric_count(&net->server->metrics, METRIC_CONNECTION_DROP_COUNT, 1);
+        shutdown(c->fd, SHUT_WR);
+        discard_input(c->fd);
+    }
+    close(c->fd);
+    listener_release(net, c->address_key);
+    server_conn_gone(net->server, c->conn, now);
+    list_remove(&c->link);
+    list_remove(&c->ready_link);
+    buf_free(&c->in);
+    mem_free(c);
+}
+
+void client_sweep(struct client *c, struct now now) {
+    struct conn *conn = c->conn;
+    int64_t limit_ms = c->net->config->sessionless_timeout_ms;
+    if (!conn->connected && !conn->connecting && limit_ms > 0 &&
+        mono_diff_us(now.mono, c->accepted) > limit_ms * 1000) {
+        log_info("%s made no session within %lld ms, closing", conn->peer, (long long)limit_ms);
+        metric_count(&c->net->server->metrics, METRIC_SESSIONLESS_CONNECTIONS_EXPIRED, 1);
+        client_close(c, now);
+        return;
+    }
+    if (conn->out.cap != 0 && conn->out.len == 0)
+        buf_free(&conn->out);
+}

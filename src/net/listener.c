@@ -1,0 +1,200 @@
+#include "net/listener.h"
+
+#include <errno.h>
+#include <event2/listener.h>
+#include <netdb.h>
+#include <netinet/in.h>
+#include <netinet/tcp.h>
+#include <stdio.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include "base/mem.h"
+#include "net/client.h"
+
+#define BACKOFF_MS 100
+#define DEFAULT_BACKLOG 1024
+
+struct listener {
+    struct evconnlistener *ev;
+    struct event *retry; /* switches ev on again after descriptors ran out */
+};
+
+static uint64_t mix(uint64_t a, uint64_t b) { return (a ^ b) * 0x9e3779b97f4a7c15u; }
+
+/* One key per address, the port left out; IPv4 and its IPv6 form are one. */
+static uint64_t address_key(const struct sockaddr *sa) {
+    if (sa->sa_family == AF_INET)
+        return mix(4, ((const struct sockaddr_in *)(const void *)sa)->sin_addr.s_addr) | 1;
+    const struct in6_addr *a = &((const struct sockaddr_in6 *)(const void *)sa)->sin6_addr;
+    if (IN6_IS_ADDR_V4MAPPED(a)) {
+        uint32_t v4;
+        memcpy(&v4, a->s6_addr + 12, 4);
+        return mix(4, v4) | 1;
+    }
+    uint64_t high, low;
+    memcpy(&high, a->s6_addr, 8);
+    memcpy(&low, a->s6_addr + 8, 8);
+    return mix(mix(6, high), low) | 1;
+}
+
+/* The count is kept in the pointer itself. */
+static uintptr_t address_count(struct net *net, uint64_t key) { return (uintptr_t)hmap_get(&net->addresses, key); }
+
+void listener_release(struct net *net, uint64_t key) {
+    uintptr_t count = address_count(net, key);
+    if (count > 1)
+        hmap_put(&net->addresses, key, (void *)(count - 1));
+    else
+        hmap_remove(&net->addresses, key);
+}
+
+static const char *over_limit(struct net *net, uint64_t key) {
+    const struct config *c = net->config;
+    if (c->max_client_cnxns > 0 && address_count(net, key) >= (uintptr_t)c->max_client_cnxns)
+        return "maxClientCnxns";
+    if (c->max_cnxns > 0 && net->server->conn_count >= (uint64_t)c->max_cnxns)
+        return "maxCnxns";
+    return NULL;
+}
+
+static void set_options(const struct config *c, int fd) {
+    int on = 1;
+    setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof on);
+    if (!c->client_tcp_keepalive && c->tcp_keepalive_seconds <= 0)
+        return;
+    setsockopt(fd, SOL_SOCKET, SO_KEEPALIVE, &on, sizeof on);
+    if (c->tcp_keepalive_seconds > 0) {
+        int idle = c->tcp_keepalive_seconds, interval = idle / 3 > 0 ? idle / 3 : 1, probes = 3;
+        setsockopt(fd, IPPROTO_TCP, TCP_KEEPIDLE, &idle, sizeof idle);
+        setsockopt(fd, IPPROTO_TCP, TCP_KEEPINTVL, &interval, sizeof interval);
+        setsockopt(fd, IPPROTO_TCP, TCP_KEEPCNT, &probes, sizeof probes);
+    }
+}
+
+static void on_accept(struct evconnlistener *ev, evutil_socket_t fd, struct sockaddr *address, int len, void *ctx) {
+    struct net *net = ctx;
+    struct now now = net_now();
+    uint64_t key = address_key(address), suppressed;
+    const char *limit = over_limit(net, key);
+    (void)ev;
+    (void)len;
+    if (limit != NULL) {
+        if (log_limit_pass(&net->accept_limit, now.mono.us, 1000000, &suppressed))
+            log_warn("a connection is refused: %s is reached (%llu more since the last such line)", limit,
+                     (unsigned long long)suppressed);
+        metric_count(&net->server->metrics, METRIC_CONNECTION_REJECTED, 1);
+        close(fd);
+        return;
+    }
+    hmap_put(&net->addresses, key, (void *)(address_count(net, key) + 1));
+    set_options(net->config, fd);
+    client_accept(net, fd, address, key, now);
+}
+
+static void on_retry(evutil_socket_t fd, short what, void *ctx) {
+    struct listener *l = ctx;
+    (void)fd;
+    (void)what;
+    evconnlistener_enable(l->ev);
+}
+
+static void on_error(struct evconnlistener *ev, void *ctx) {
+    struct net *net = ctx;
+    int err = errno;
+    uint64_t suppressed;
+    if (log_limit_pass(&net->accept_limit, net_now().mono.us, 1000000, &suppressed))
+        log_error("accepting a connection failed: %s; trying again in %d ms", strerror(err), BACKOFF_MS);
+    for (int i = 0; i < net->listener_count; i++) {
+        if (net->listeners[i].ev != ev)
+            continue;
+        struct timeval tv = {0, BACKOFF_MS * 1000};
+        evconnlistener_disable(ev);
+        evtimer_add(net->listeners[i].retry, &tv);
+    }
+}
+
+static int open_socket(const struct addrinfo *ai) {
+    int fd = socket(ai->ai_family, ai->ai_socktype | SOCK_NONBLOCK | SOCK_CLOEXEC, ai->ai_protocol);
+    int on = 1;
+    if (fd == -1)
+        return -1;
+    setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &on, sizeof on);
+    if (ai->ai_family == AF_INET6)
+        setsockopt(fd, IPPROTO_IPV6, IPV6_V6ONLY, &on, sizeof on);
+    if (bind(fd, ai->ai_addr, ai->ai_addrlen) == -1) {
+        int err = errno;
+        close(fd);
+        errno = err;
+        return -1;
+    }
+    return fd;
+}
+
+static bool listen_on(struct net *net, int fd) {
+    int backlog = net->config->listen_backlog > 0 ? net->config->listen_backlog : DEFAULT_BACKLOG;
+    struct evconnlistener *ev =
+        evconnlistener_new(net->base, on_accept, net, LEV_OPT_CLOSE_ON_FREE | LEV_OPT_CLOSE_ON_EXEC, backlog, fd);
+    if (ev == NULL) {
+        close(fd);
+        return false;
+    }
+    evconnlistener_set_error_cb(ev, on_error);
+    /* The retry timers point into the array, so they are made again when it moves. */
+    net->listeners = mem_realloc(net->listeners, (size_t)(net->listener_count + 1) * sizeof *net->listeners);
+    net->listeners[net->listener_count++] = (struct listener){.ev = ev};
+    return true;
+}
+
+/* host NULL = all addresses, IPv6 and IPv4; then one of the two families may be missing on this machine. */
+static bool open_address(struct net *net, const char *host) {
+    struct addrinfo hints = {.ai_socktype = SOCK_STREAM, .ai_flags = AI_PASSIVE}, *list;
+    char port[16];
+    int opened = 0, last_error = 0;
+    snprintf(port, sizeof port, "%d", net->config->port);
+    int err = getaddrinfo(host, port, &hints, &list);
+    if (err != 0) {
+        log_error("the address %s to listen on is unknown: %s", host != NULL ? host : "*", gai_strerror(err));
+        return false;
+    }
+    for (const struct addrinfo *ai = list; ai != NULL; ai = ai->ai_next) {
+        int fd = open_socket(ai);
+        if (fd != -1 && listen_on(net, fd))
+            opened++;
+        else
+            last_error = errno;
+    }
+    freeaddrinfo(list);
+    bool address_taken = last_error == EADDRINUSE || last_error == EACCES;
+    if (opened == 0 || address_taken) {
+        log_error("cannot listen on %s port %d: %s", host != NULL ? host : "*", net->config->port, strerror(last_error));
+        return false;
+    }
+    log_info("listening on %s port %d", host != NULL ? host : "all addresses,", net->config->port);
+    return true;
+}
+
+bool listeners_open(struct net *net) {
+    const struct config_list *bind_to = &net->config->bind;
+    if (net->config->port == 0)
+        return true;
+    if (bind_to->count == 0 && !open_address(net, NULL))
+        return false;
+    for (size_t i = 0; i < bind_to->count; i++)
+        if (!open_address(net, bind_to->items[i]))
+            return false;
+    for (int i = 0; i < net->listener_count; i++)
+        net->listeners[i].retry = evtimer_new(net->base, on_retry, &net->listeners[i]);
+    return true;
+}
+
+void listeners_close(struct net *net) {
+    for (int i = 0; i < net->listener_count; i++) {
+        evconnlistener_free(net->listeners[i].ev);
+        if (net->listeners[i].retry != NULL)
+            event_free(net->listeners[i].retry);
+    }
+    mem_free(net->listeners);
+    net->listeners = NULL;
+    net->listener_count = 0;
+}

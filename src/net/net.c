@@ -1,0 +1,197 @@
+/* The loop. Each turn: wait for events (not at all if work is left over), run their callbacks, go on with clients that
+ * have something left, let the core do its due work, hand the batch to the log, send what there is. The batch goes before
+ * the sending, so that the disk is busy meanwhile. */
+#include "net/net.h"
+
+#include <signal.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "base/mem.h"
+#include "net/client.h"
+#include "net/listener.h"
+
+#define SWEEP_INTERVAL_MS 500
+#define SWEEP_CLIENTS 5000
+#define STOP_LIMIT_MS 8000
+#define CLOSES_PER_TURN 2000
+
+struct now net_now(void) {
+    struct timespec mono, wall;
+    clock_gettime(CLOCK_MONOTONIC, &mono);
+    clock_gettime(CLOCK_REALTIME, &wall);
+    return (struct now){.mono = {(int64_t)mono.tv_sec * 1000000 + mono.tv_nsec / 1000},
+                        .wall_ms = (int64_t)wall.tv_sec * 1000 + wall.tv_nsec / 1000000};
+}
+
+static void on_bio(evutil_socket_t fd, short what, void *ctx) {
+    struct net *net = ctx;
+    struct list cmds, jobs;
+    struct now now = net_now();
+    (void)fd;
+    (void)what;
+    list_init(&cmds);
+    list_init(&jobs);
+    bio_collect(net->bio, &cmds, &jobs);
+    while (!list_empty(&cmds)) {
+        struct log_cmd *cmd = LIST_FIRST(&cmds, struct log_cmd, link);
+        list_remove(&cmd->link);
+        server_log_done(net->server, cmd, now);
+    }
+    while (!list_empty(&jobs)) {
+        struct job *job = LIST_FIRST(&jobs, struct job, link);
+        list_remove(&job->link);
+        job->done(job);
+    }
+}
+
+static void on_timer(evutil_socket_t fd, short what, void *ctx) {
+    struct net *net = ctx;
+    (void)fd;
+    (void)what;
+    net->timer_at.us = 0;
+}
+
+struct net *net_new(struct server *server, struct bio *bio, struct config *config, net_word_answer *word_answer) {
+    struct net *net = mem_calloc(1, sizeof *net);
+    struct event_config *ec = event_config_new();
+    net->server = server;
+    net->bio = bio;
+    net->config = config;
+    net->word_answer = word_answer;
+    list_init(&net->clients);
+    list_init(&net->ready);
+    if (ec != NULL) {
+        event_config_set_flag(ec, EVENT_BASE_FLAG_NOLOCK);
+        net->base = event_base_new_with_config(ec);
+        event_config_free(ec);
+    }
+    if (net->base == NULL) {
+        mem_free(net);
+        return NULL;
+    }
+    net->bio_event = event_new(net->base, bio_fd(bio), EV_READ | EV_PERSIST, on_bio, net);
+    net->timer = evtimer_new(net->base, on_timer, net);
+    event_add(net->bio_event, NULL);
+    return net;
+}
+
+void net_free(struct net *net) {
+    struct client *c;
+    struct now now = net_now();
+    listeners_close(net);
+    LIST_FOREACH(c, &net->clients, struct client, link)
+        client_close(c, now);
+    event_free(net->bio_event);
+    event_free(net->timer);
+    event_base_free(net->base);
+    hmap_free(&net->addresses);
+    mem_free(net);
+}
+
+void net_stop(struct net *net) {
+    struct now now = net_now();
+    if (net->stop_asked)
+        return;
+    net->stop_asked = true;
+    net->stop_deadline = mono_add_ms(now.mono, STOP_LIMIT_MS);
+    listeners_close(net);
+    server_stop(net->server, now);
+}
+
+/* ------------------------------------------------------------------ turns */
+
+/* Each client once; what becomes ready meanwhile waits for the next turn. */
+static void continue_ready(struct net *net, struct now now) {
+    struct list ready;
+    if (list_empty(&net->ready))
+        return;
+    ready = net->ready;
+    ready.prev->next = ready.next->prev = &ready;
+    list_init(&net->ready);
+    while (!list_empty(&ready)) {
+        struct client *c = LIST_FIRST(&ready, struct client, ready_link);
+        list_remove(&c->ready_link);
+        client_continue(c, now);
+    }
+}
+
+/* Sends and closes. True if some are left for the next turn. */
+static bool settle_dirty(struct net *net, struct now now) {
+    struct list *dirty = &net->server->dirty;
+    int closes = 0;
+    while (!list_empty(dirty)) {
+        struct conn *conn = LIST_FIRST(dirty, struct conn, dirty_link);
+        if (conn->close != CONN_OPEN && ++closes > CLOSES_PER_TURN)
+            return true;
+        list_remove(&conn->dirty_link);
+        client_settle(client_of(conn), now);
+    }
+    return false;
+}
+
+/* A share of the clients each time, in rotation. */
+static void sweep(struct net *net, struct now now) {
+    if (mono_diff_us(net->next_sweep, now.mono) > 0)
+        return;
+    net->next_sweep = mono_add_ms(now.mono, SWEEP_INTERVAL_MS);
+    for (uint64_t i = size_min(net->server->conn_count, SWEEP_CLIENTS); i > 0 && !list_empty(&net->clients); i--) {
+        struct client *c = LIST_FIRST(&net->clients, struct client, link);
+        list_remove(&c->link);
+        list_push(&net->clients, &c->link);
+        client_sweep(c, now);
+    }
+}
+
+static void arm_timer(struct net *net, struct monotime wake, struct now now) {
+    /* An earlier alarm than needed does no harm: it is left as it is. */
+    if (net->timer_at.us != 0 && net->timer_at.us <= wake.us)
+        return;
+    int64_t us = i64_max(0, mono_diff_us(wake, now.mono));
+    struct timeval tv = {.tv_sec = us / 1000000, .tv_usec = us % 1000000};
+    net->timer_at = wake;
+    evtimer_add(net->timer, &tv);
+}
+
+static bool stopped(struct net *net, struct now now) {
+    const struct server *s = net->server;
+    if (s->state == SERVER_FAILED)
+        return server_idle(s) || (net->stop_asked && mono_diff_us(now.mono, net->stop_deadline) > 0);
+    if (!net->stop_asked)
+        return false;
+    if (server_idle(s) && list_empty(&net->clients))
+        return true;
+    if (mono_diff_us(now.mono, net->stop_deadline) <= 0)
+        return false;
+    log_warn("stopping takes too long; connections that are left are cut");
+    return true;
+}
+
+int net_run(struct net *net) {
+    struct server *s = net->server;
+    int flags = EVLOOP_ONCE | EVLOOP_NONBLOCK;
+    for (;;) {
+        event_base_loop(net->base, flags);
+        struct now now = net_now();
+        struct monotime begin = now.mono;
+        continue_ready(net, now);
+        server_turn_begin(s, now);
+        server_turn_end(s, now);
+        bool more = settle_dirty(net, now);
+        sweep(net, now);
+        if (s->state == SERVER_FAILED && !net->stop_asked)
+            net_stop(net);
+        now = net_now();
+        metrics_turn(&s->metrics, (uint64_t)mono_diff_us(now.mono, begin));
+        if (stopped(net, now))
+            break;
+        struct monotime wake = server_next_wake(s);
+        if (more || !list_empty(&net->ready) || !list_empty(&s->dirty) || wake.us <= now.mono.us) {
+            flags = EVLOOP_ONCE | EVLOOP_NONBLOCK;
+        } else {
+            flags = EVLOOP_ONCE;
+            arm_timer(net, wake, now);
+        }
+    }
+    return s->state == SERVER_FAILED ? -1 : 0;
+}

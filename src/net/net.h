@@ -1,0 +1,49 @@
+/* The world around one server: event loop, listeners, client connections, timers and signals on one libevent base. */
+#ifndef ZABRA_NET_NET_H
+#define ZABRA_NET_NET_H
+
+#include <event2/event.h>
+
+#include "base/list.h"
+#include "bio/bio.h"
+#include "server/server.h"
+
+#define NET_READ_BYTES (64 * 1024)
+
+/* Answers a four-letter word: appends the text. mask: of stmk. Given by main, so that net/ does not know admin/. */
+typedef void net_word_answer(struct server *s, const char *word, int64_t mask, struct buf *out);
+
+struct net {
+    struct event_base *base;
+    struct server *server;
+    struct bio *bio;
+    struct config *config;
+    net_word_answer *word_answer;
+
+    struct listener *listeners;
+    int listener_count;
+    struct hmap addresses; /* connections per client address */
+    struct log_limit accept_limit;
+
+    struct event *bio_event, *timer;
+    struct monotime timer_at; /* when the timer fires; 0 = not armed */
+    struct list clients;      /* struct client */
+    struct list ready;        /* clients with input or output left over from the last turn */
+    struct monotime next_sweep;
+    bool stop_asked;
+    struct monotime stop_deadline;
+    uint8_t read_buffer[NET_READ_BYTES];
+};
+
+/* Both clocks. */
+struct now net_now(void);
+
+/* listeners first, see listener.h. server and bio must outlive it. NULL if libevent cannot be set up. */
+struct net *net_new(struct server *server, struct bio *bio, struct config *config, net_word_answer *word_answer);
+void net_free(struct net *net);
+/* Runs until the server has stopped. Returns 0 after an orderly stop, -1 if the server failed. */
+int net_run(struct net *net);
+/* Begins an orderly stop; net_run returns when it is done. */
+void net_stop(struct net *net);
+
+#endif

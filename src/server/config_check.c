@@ -1,0 +1,510 @@
+/* Options against each other, and against what this version can do. The texts of errors that ZooKeeper has as well
+ * begin with its words, because those are what people search for. */
+#include <stdlib.h>
+#include <strings.h>
+
+#include "base/mem.h"
+#include "base/strutil.h"
+#include "server/config.h"
+#include "server/config_table.h"
+
+/* What to name for an option that should have been set: the configuration file. */
+static const char *nowhere(const struct config *c) {
+    return c->main_file != NULL ? c->main_file : config_command_origin;
+}
+
+/* Where an option was set: "zoo.cfg:7". */
+static const char *place(const struct config *c, const char *name) {
+    const char *origin = config_setting_of(c, config_row_find(name))->origin;
+    return origin != NULL ? origin : nowhere(c);
+}
+
+static bool option_is(const struct config *c, const char *name, const char *text) {
+    struct buf value = BUF_INIT;
+    config_row_value(c, config_row_find(name), &value);
+    bool equal =
+        value.len == strlen(text) && (value.len == 0 || strncasecmp((const char *)value.data, text, value.len) == 0);
+    buf_free(&value);
+    return equal;
+}
+
+/* A boolean that is kept as text. */
+static bool option_on(const struct config *c, const char *name) {
+    return option_is(c, name, "true") || option_is(c, name, "yes") || option_is(c, name, "on") ||
+           option_is(c, name, "1");
+}
+
+/* -------- server.N -------- */
+
+struct server_line {
+    bool observer;
+    bool has_client;
+    char client_host[256]; /* "" = all addresses */
+    int client_port;
+};
+
+/* Takes the text up to a separator (or the end) off the front; a host in brackets may hold colons. */
+static bool take_part(struct slice *text, char separator, struct slice *part, struct buf *why) {
+    size_t i = 0;
+    if (text->len != 0 && text->data[0] == '[') {
+        const char *close = memchr(text->data, ']', text->len);
+        if (close == NULL) {
+            buf_printf(why, "%.*s starts with '[' but has no matching ']:'", (int)size_min(text->len, 200), text->data);
+            return false;
+        }
+        i = (size_t)(close - text->data) + 1;
+    }
+    while (i < text->len && text->data[i] != separator)
+        i++;
+    *part = (struct slice){text->data, i};
+    size_t skip = i < text->len ? i + 1 : i;
+    *text = (struct slice){text->data + skip, text->len - skip};
+    return true;
+}
+
+/* Cuts host:a:b:c into at most max parts. Returns how many there are, or -1. */
+static int split_host(struct slice text, struct slice *parts, int max, struct buf *why) {
+    int count = 0;
+    bool more = true;
+    while (more) {
+        struct slice part, rest = text;
+        if (!take_part(&rest, ':', &part, why))
+            return -1;
+        more = part.len < text.len;
+        if (count < max)
+            parts[count] = part;
+        count++;
+        text = rest;
+    }
+    return count;
+}
+
+static bool port_of(struct slice text, int *port) {
+    int64_t v;
+    if (!str_to_i64(text, &v) || v < 0 || v > 65535)
+        return false;
+    *port = (int)v;
+    return true;
+}
+
+#define SLICE_ARG(s) (int)size_min((s).len, 200), (s).data
+
+static bool bad_shape(struct slice value, struct buf *why) {
+    buf_printf(
+        why,
+        "%.*s does not have the form server_config or server_config;client_config where server_config is the pipe "
+        "separated list of host:port:port or host:port:port:type and client_config is port or host:port",
+        SLICE_ARG(value));
+    return false;
+}
+
+static bool address_parse(struct slice value, struct slice address, const char *name, bool first,
+                          struct server_line *out, struct buf *why) {
+    struct slice parts[4];
+    int ports[2], count = split_host(address, parts, 4, why);
+    bool observer = false;
+    if (count < 0)
+        return false;
+    if (count < 3 || count > 4)
+        return bad_shape(value, why);
+    for (int i = 0; i < 2; i++) {
+        if (!port_of(parts[i + 1], &ports[i])) {
+            buf_printf(why, "Address unresolved: %.*s:%.*s", SLICE_ARG(parts[0]), SLICE_ARG(parts[i + 1]));
+            return false;
+        }
+    }
+    if (ports[0] == ports[1]) {
+        buf_printf(why, "Client and election port must be different! Please update the configuration file on %.60s",
+                   name);
+        return false;
+    }
+    if (count == 4) {
+        observer = parts[3].len == 8 && strncasecmp(parts[3].data, "observer", 8) == 0;
+        if (!observer && !(parts[3].len == 11 && strncasecmp(parts[3].data, "participant", 11) == 0)) {
+            buf_printf(why, "Unrecognised peertype: %.*s (participant and observer are allowed)", SLICE_ARG(parts[3]));
+            return false;
+        }
+    }
+    if (!first && observer != out->observer) {
+        buf_printf(why, "Multiple addresses should have similar roles: %.*s", SLICE_ARG(value));
+        return false;
+    }
+    out->observer = observer;
+    return true;
+}
+
+static bool client_part_parse(struct slice value, struct slice client, struct server_line *out, struct buf *why) {
+    struct slice parts[2];
+    int count = split_host(client, parts, 2, why);
+    if (count < 0)
+        return false;
+    if (count > 2)
+        return bad_shape(value, why);
+    if (!port_of(parts[count - 1], &out->client_port)) {
+        buf_printf(why, "Address unresolved: %.*s", SLICE_ARG(client));
+        return false;
+    }
+    struct slice host = count == 2 ? parts[0] : SLICE_LIT("");
+    if (host.len >= 2 && host.data[0] == '[') {
+        host.data++;
+        host.len -= 2;
+    }
+    if (slice_is(host, "0.0.0.0") || slice_is(host, "::"))
+        host.len = 0;
+    out->client_host[0] = '\0';
+    if (host.len != 0 && host.len < sizeof out->client_host) {
+        memcpy(out->client_host, host.data, host.len);
+        out->client_host[host.len] = '\0';
+    }
+    out->has_client = true;
+    return true;
+}
+
+/* Reads the value of a server line; name is "server.N". */
+static bool server_line_parse(const char *name, const char *text, bool several_allowed, struct server_line *out,
+                              struct buf *why) {
+    struct slice value = slice_of(text), rest, client;
+    int64_t id;
+    *out = (struct server_line){0};
+    if (!str_to_i64(slice_of(name + strlen("server.")), &id)) {
+        buf_printf(why, "For input string: \"%.60s\" (the N of server.N is a number from 1 to 255)",
+                   name + strlen("server."));
+        return false;
+    }
+    const char *semicolon = strchr(text, ';');
+    rest = (struct slice){text, semicolon != NULL ? (size_t)(semicolon - text) : value.len};
+    client = semicolon != NULL ? slice_of(semicolon + 1) : SLICE_NULL;
+    if (client.len != 0 && memchr(client.data, ';', client.len) != NULL)
+        return bad_shape(value, why);
+    if (!several_allowed && memchr(text, '|', rest.len) != NULL) {
+        buf_printf(why, "Multiple address feature is disabled, but multiple addresses were specified for sid %lld",
+                   (long long)id);
+        return false;
+    }
+    for (bool first = true; first || rest.len != 0; first = false) {
+        const char *bar = rest.len != 0 ? memchr(rest.data, '|', rest.len) : NULL;
+        size_t len = bar != NULL ? (size_t)(bar - rest.data) : rest.len;
+        if (!address_parse(value, (struct slice){rest.data, len}, name, first, out, why))
+            return false;
+        size_t skip = bar != NULL ? len + 1 : len;
+        rest = (struct slice){rest.data + skip, rest.len - skip};
+    }
+    return semicolon == NULL || client_part_parse(value, client, out, why);
+}
+
+/* The client address of the only server line stands for clientPort, if that is not set. */
+static void adopt_client_address(struct config *c, const struct config_entry *e, const struct server_line *line,
+                                 struct config_log *log) {
+    struct buf why = BUF_INIT;
+    if (!line->has_client)
+        return;
+    if (c->port != 0) {
+        if (c->port != line->client_port)
+            config_log_add(log, CONFIG_WARNING, "%s: %s names client port %d, but clientPort is %d (%s): %d is used",
+                           e->origin, e->name, line->client_port, c->port, place(c, "clientPort"), c->port);
+        return;
+    }
+    c->port = line->client_port;
+    if (line->client_host[0] != '\0')
+        config_row_set(c, config_row_find("bind"), "bind", line->client_host, &why);
+    buf_free(&why);
+}
+
+static void check_members(struct config *c, struct config_log *log) {
+    const struct config_entry *only = NULL, *last = NULL;
+    struct server_line only_line = {0};
+    size_t voters = 0, observers = 0, errors = log->errors;
+    for (size_t i = 0; i < c->entry_count; i++) {
+        const struct config_entry *e = &c->entries[i];
+        const struct config_row *row = config_row_find(e->name);
+        struct server_line line;
+        struct buf why = BUF_INIT;
+        if (row == NULL || strcmp(row->name, "server.*") != 0)
+            continue;
+        if (!server_line_parse(e->name, e->value, option_on(c, "multiAddress.enabled"), &line, &why)) {
+            config_log_add(log, CONFIG_ERROR, "%s: %s: %.*s", e->origin, e->name, (int)why.len, (const char *)why.data);
+        } else if (line.observer) {
+            observers++;
+        } else {
+            voters++;
+            only_line = line;
+            only = e;
+        }
+        last = e;
+        buf_free(&why);
+    }
+    if (log->errors > errors)
+        return;
+    if (voters > 1 || (voters == 1 && !c->standalone_enabled))
+        config_log_add(log, CONFIG_ERROR,
+                       "%s: %s: ensembles are not supported yet by this version (%zu voting server%s%s)", last->origin,
+                       last->name, voters, voters == 1 ? "" : "s are listed",
+                       voters == 1 ? ", and standaloneEnabled is false" : "");
+    else if (voters == 0 && !c->standalone_enabled)
+        config_log_add(log, CONFIG_ERROR, "%s: standaloneEnabled = false then number of participants should be >0",
+                       place(c, "standaloneEnabled"));
+    else if (voters == 0 && observers != 0)
+        config_log_add(log, CONFIG_ERROR, "%s: Observers w/o participants is an invalid configuration", last->origin);
+    else if (voters == 1 && observers != 0)
+        config_log_add(log, CONFIG_ERROR, "%s: Observers w/o quorum is an invalid configuration", last->origin);
+    else if (voters == 1) {
+        config_log_add(log, CONFIG_NOTICE, "%s: only one server is listed: running standalone, %s is ignored%s",
+                       only->origin, only->name, only_line.has_client ? " but for its client port" : "");
+        adopt_client_address(c, only, &only_line, log);
+    }
+    if (c->dynamic_config_file != NULL && !c->dynamic_file_read)
+        config_log_add(log, CONFIG_ERROR, "%s: dynamicConfigFile was set after the files were read",
+                       place(c, "dynamicConfigFile"));
+}
+
+/* -------- single subjects -------- */
+
+static void check_listening(const struct config *c, struct config_log *log) {
+    bool secure = !option_is(c, "secureClientPort", "0");
+    if (c->port == 0 && c->bind.count != 0)
+        config_log_add(log, CONFIG_ERROR, "%s: clientPortAddress is set but clientPort is not set (%s needs port)",
+                       place(c, "bind"), config_setting_of(c, config_row_find("bind"))->name);
+    else if (c->port == 0)
+        config_log_add(log, CONFIG_ERROR,
+                       "%s: clientPort is not set, so there is nothing to listen on%s; set port (1 to 65535)",
+                       secure ? place(c, "secureClientPort") : nowhere(c),
+                       secure ? " (secureClientPort needs TLS, which is not supported yet by this version)" : "");
+    if (!secure && !option_is(c, "secureClientPortAddress", ""))
+        config_log_add(log, CONFIG_ERROR, "%s: secureClientPortAddress is set but secureClientPort is not set",
+                       place(c, "secureClientPortAddress"));
+}
+
+static void check_times(const struct config *c, struct config_log *log) {
+    if (c->tick_time_ms == 0) {
+        config_log_add(log, CONFIG_ERROR, "%s: tickTime is not set (0 is not allowed; it is a number of ms)",
+                       place(c, "tickTime"));
+        return;
+    }
+    int64_t low = c->min_session_timeout_ms, high = c->max_session_timeout_ms;
+    if (low == -1)
+        low = 2 * (int64_t)c->tick_time_ms;
+    if (high == -1)
+        high = 20 * (int64_t)c->tick_time_ms;
+    if (low > high)
+        config_log_add(
+            log, CONFIG_ERROR,
+            "%s: minSessionTimeout must not be larger than maxSessionTimeout (they are %lld and %lld ms; unset, they "
+            "are 2 and 20 times tickTime)",
+            place(c, config_is_set(c, "minSessionTimeout") ? "minSessionTimeout" : "maxSessionTimeout"), (long long)low,
+            (long long)high);
+}
+
+static void check_storage(const struct config *c, struct config_log *log) {
+    if (c->data_dir == NULL)
+        config_log_add(log, CONFIG_ERROR,
+                       "%s: dataDir is not set (it is the directory of the data; dir is another name for it)",
+                       place(c, "dataDir"));
+    if (c->snap_size_limit_kib == 0)
+        config_log_add(log, CONFIG_ERROR, "%s: snapSizeLimitInKb must not be 0; a negative number switches it off",
+                       place(c, "snapSizeLimitInKb"));
+    if (c->snap_count < 2)
+        config_log_add(log, CONFIG_WARNING, "%s: snapCount should be 2 or more; 2 is used", place(c, "snapCount"));
+    if (c->autopurge_snap_retain_count < 3)
+        config_log_add(log, CONFIG_WARNING, "%s: Invalid autopurge.snapRetainCount: %d. Defaulting to 3",
+                       place(c, "autopurge.snapRetainCount"), c->autopurge_snap_retain_count);
+    if (!c->force_sync)
+        config_log_add(log, CONFIG_WARNING,
+                       "%s: forceSync is no: a crash of the machine loses writes that were answered",
+                       place(c, "forceSync"));
+}
+
+static void check_requests(const struct config *c, struct config_log *log) {
+    if (c->jute_maxbuffer_bytes > (int64_t)1 << 30)
+        config_log_add(log, CONFIG_WARNING,
+                       "%s: jute.maxbuffer is lowered to 1 GiB, the largest request that this server reads",
+                       place(c, "jute.maxbuffer"));
+    else if (config_is_set(c, "maxRequestBytes") && c->max_request_bytes < c->jute_maxbuffer_bytes)
+        config_log_add(log, CONFIG_WARNING, "%s: maxRequestBytes is below jute.maxbuffer; %lld is used",
+                       place(c, "maxRequestBytes"), (long long)c->jute_maxbuffer_bytes);
+    if (c->jute_maxbuffer_extra_bytes != -1 && c->jute_maxbuffer_extra_bytes < 1024)
+        config_log_add(log, CONFIG_WARNING, "%s: jute.maxbuffer.extrasize is raised to 1024",
+                       place(c, "jute.maxbuffer.extrasize"));
+}
+
+static void check_paths(const struct config *c, struct config_log *log) {
+    for (size_t i = 0; i < config_row_count; i++) {
+        const struct config_row *row = &config_rows[i];
+        const struct config_setting *setting = config_setting_of(c, row);
+        if (!(row->flags & CONFIG_F_TOLD_PATH) || setting->rank == CONFIG_RANK_DEFAULT)
+            continue;
+        const char *path = *(char *const *)(const void *)((const char *)c + row->offset);
+        if (path != NULL && path[0] != '/' && path[0] != '.')
+            config_log_add(log, CONFIG_WARNING, "%s: %s: %.200s is relative. Prepend ./ to indicate that you're sure!",
+                           setting->origin, setting->name, path);
+    }
+}
+
+/* -------- authentication -------- */
+
+static bool hash_known(const char *name) {
+    static const char *const names[] = {"MD5",      "SHA",      "SHA1",     "SHA-1",       "SHA-224",
+                                        "SHA-256",  "SHA-384",  "SHA-512",  "SHA-512/224", "SHA-512/256",
+                                        "SHA3-224", "SHA3-256", "SHA3-384", "SHA3-512"};
+    for (size_t i = 0; i < ARRAY_LEN(names); i++)
+        if (strcasecmp(name, names[i]) == 0)
+            return true;
+    return false;
+}
+
+static void check_providers(const struct config *c, struct config_log *log) {
+    static const char *const known[] = {"SASLAuthenticationProvider", "X509AuthenticationProvider",
+                                        "EnsembleAuthenticationProvider", "DigestAuthenticationProvider",
+                                        "IPAuthenticationProvider"};
+    for (size_t i = 0; i < c->entry_count; i++) {
+        const struct config_entry *e = &c->entries[i];
+        const char *dot = strrchr(e->value, '.');
+        bool fine = false;
+        if (strncmp(e->name, "authProvider.", 13) != 0)
+            continue;
+        for (size_t k = 0; k < ARRAY_LEN(known); k++)
+            fine = fine || (dot != NULL && strcmp(dot + 1, known[k]) == 0);
+        if (!fine)
+            config_log_add(log, CONFIG_WARNING,
+                           "%s: Problems loading %.200s: this server has no such authentication provider", e->origin,
+                           e->value);
+    }
+}
+
+static void check_enforcement(const struct config *c, struct config_log *log) {
+    const char *origin = place(c, "enforce.auth.schemes");
+    if (option_on(c, "sessionRequireClientSASLAuth"))
+        config_log_add(log, CONFIG_ERROR,
+                       "%s: sessionRequireClientSASLAuth needs SASL, which is not supported yet by this version",
+                       place(c, "sessionRequireClientSASLAuth"));
+    if (!c->enforce_auth_enabled)
+        return;
+    if (c->enforce_auth_schemes.count == 0)
+        config_log_add(log, CONFIG_ERROR, "%s: enforce.auth.enabled is true, so enforce.auth.schemes must be set",
+                       place(c, "enforce.auth.enabled"));
+    for (size_t i = 0; i < c->enforce_auth_schemes.count; i++) {
+        const char *scheme = c->enforce_auth_schemes.items[i];
+        if (strcmp(scheme, "sasl") == 0 || strcmp(scheme, "x509") == 0)
+            config_log_add(log, CONFIG_ERROR,
+                           "%s: Authentication scheme %s is not available. (It is not supported yet by this version.)",
+                           origin, scheme);
+        else if (strcmp(scheme, "ip") != 0 && !(strcmp(scheme, "digest") == 0 && c->digest_auth_enabled) &&
+                 !(strcmp(scheme, "ensemble") == 0 && c->auth_ensemble_registered))
+            config_log_add(log, CONFIG_ERROR, "%s: Authentication scheme %.60s is not available.", origin, scheme);
+    }
+}
+
+static void check_authentication(const struct config *c, struct config_log *log) {
+    static const char *const quorum_sasl[][2] = {{"quorum.auth.serverRequireSasl", "quorum.auth.enableSasl"},
+                                                 {"quorum.auth.learnerRequireSasl", "quorum.auth.enableSasl"},
+                                                 {"quorum.auth.serverRequireSasl", "quorum.auth.learnerRequireSasl"}};
+    check_providers(c, log);
+    check_enforcement(c, log);
+    if (c->digest_auth_alg == NULL || !hash_known(c->digest_auth_alg))
+        config_log_add(
+            log, CONFIG_ERROR,
+            "%s: DigestAuthenticationProvider.digestAlg: '%.60s' is not allowed: write MD5, SHA1, SHA-224, SHA-256, "
+            "SHA-384, SHA-512 or SHA3-256",
+            place(c, "DigestAuthenticationProvider.digestAlg"), c->digest_auth_alg != NULL ? c->digest_auth_alg : "");
+    for (size_t i = 0; i < ARRAY_LEN(quorum_sasl); i++)
+        if (option_on(c, quorum_sasl[i][0]) && !option_on(c, quorum_sasl[i][1]))
+            config_log_add(log, CONFIG_ERROR, "%s: %s is disabled, so cannot enable %s", place(c, quorum_sasl[i][0]),
+                           quorum_sasl[i][1], quorum_sasl[i][0]);
+    if (c->skip_acl)
+        config_log_add(log, CONFIG_WARNING, "%s: skipACL is yes: ACLs are not checked", place(c, "skipACL"));
+}
+
+/* -------- options without effect -------- */
+
+static void append_place(struct buf *list, const char *name, const char *origin) {
+    buf_printf(list, "%s%s (%s)", list->len == 0 ? "" : ", ", name, origin);
+}
+
+/* Adds to list where this row was set, unless to what makes no difference. */
+static void append_row(const struct config *c, const struct config_row *row, struct buf *list) {
+    const struct config_setting *setting = config_setting_of(c, row);
+    if (row->flags & CONFIG_F_FAMILY) {
+        for (size_t i = 0; i < c->entry_count; i++)
+            if (config_row_find(c->entries[i].name) == row)
+                append_place(list, c->entries[i].name, c->entries[i].origin);
+        return;
+    }
+    if (setting->rank == CONFIG_RANK_DEFAULT)
+        return;
+    if (row->class == CONFIG_NOT_YET &&
+        option_is(c, row->name, row->neutral != NULL ? row->neutral : row->default_text))
+        return;
+    append_place(list, setting->name, setting->origin);
+}
+
+static void tell_not_yet(const struct config *c, struct config_log *log) {
+    static const struct {
+        enum config_severity severity;
+        const char *text;
+    } features[CONFIG_FEATURE_COUNT] = {
+        [CONFIG_FEATURE_ENSEMBLE] = {CONFIG_NOTICE,
+                                     "options of ensembles, which have no effect on a standalone server"},
+        [CONFIG_FEATURE_TLS] = {CONFIG_WARNING,
+                                "TLS is not supported yet by this version; these options have no effect"},
+        [CONFIG_FEATURE_SASL] = {CONFIG_WARNING,
+                                 "SASL is not supported yet by this version; these options have no effect"},
+        [CONFIG_FEATURE_HTTP] =
+            {CONFIG_NOTICE, "the HTTP admin port is not supported yet by this version; these options have no effect"},
+        [CONFIG_FEATURE_AUDIT] = {CONFIG_WARNING,
+                                  "the audit log is not supported yet by this version; these options have no effect"},
+        [CONFIG_FEATURE_METRICS] = {CONFIG_WARNING,
+                                    "Prometheus metrics are not supported yet by this version; these options "
+                                    "have no effect"},
+        [CONFIG_FEATURE_PATH_STATS] = {CONFIG_NOTICE,
+                                       "path statistics are not supported yet by this version; these options "
+                                       "have no effect"},
+    };
+    for (int f = CONFIG_FEATURE_NONE + 1; f < CONFIG_FEATURE_COUNT; f++) {
+        struct buf list = BUF_INIT;
+        for (size_t i = 0; i < config_row_count; i++)
+            if (config_rows[i].class == CONFIG_NOT_YET && (int)config_rows[i].feature == f)
+                append_row(c, &config_rows[i], &list);
+        if (list.len != 0)
+            config_log_add(log, features[f].severity, "%s: %.*s", features[f].text, (int)size_min(list.len, 3500),
+                           (const char *)list.data);
+        buf_free(&list);
+    }
+}
+
+static void tell_meaningless(const struct config *c, struct config_log *log) {
+    struct buf list = BUF_INIT;
+    for (size_t i = 0; i < config_row_count; i++)
+        if (config_rows[i].class == CONFIG_MEANINGLESS)
+            append_row(c, &config_rows[i], &list);
+    for (size_t i = 0; i < c->entry_count; i++)
+        if (strncmp(c->entries[i].name, "-D", 2) == 0)
+            append_place(&list, c->entries[i].name, c->entries[i].origin);
+    if (list.len != 0)
+        config_log_add(log, CONFIG_NOTICE, "options that have a meaning only in Java are accepted and do nothing: %.*s",
+                       (int)size_min(list.len, 3500), (const char *)list.data);
+    buf_free(&list);
+}
+
+static void refuse_unknown(struct config_log *log) {
+    for (size_t i = 0; i < log->count; i++) {
+        struct config_message *m = &log->items[i];
+        if (m->unknown_name && m->severity == CONFIG_WARNING) {
+            m->severity = CONFIG_ERROR;
+            log->errors++;
+        }
+    }
+}
+
+void config_validate(struct config *c, bool strict, struct config_log *log) {
+    if (strict || c->strict_config)
+        refuse_unknown(log);
+    check_members(c, log);
+    check_listening(c, log);
+    check_times(c, log);
+    check_storage(c, log);
+    check_requests(c, log);
+    check_paths(c, log);
+    config_resolve(c);
+    check_authentication(c, log);
+    tell_not_yet(c, log);
+    tell_meaningless(c, log);
+}

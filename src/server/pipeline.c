@@ -1,0 +1,254 @@
+/* From proposed to applied: batches for the log, group commit, commit, and the order of replies.
+ *
+ * One batch is being written while the next one fills; batch N+1 is not handed to the log before batch N's sync has
+ * returned, so that after a power loss only the last batch can have holes (docs/protocol/invariants.md). Nothing waits for
+ * a timer: a lone write leaves at the end of its own loop turn. */
+#include <errno.h>
+
+#include "base/mem.h"
+#include "server/server.h"
+#include "store/txnlog.h"
+
+/* Applying stops after this much, so that other connections get their turn; one transaction is never cut. */
+#define APPLY_SLICE_TXNS 2048
+#define APPLY_SLICE_BYTES (4u << 20)
+
+struct batch *pipeline_batch(struct server *s) {
+    if (s->filling == NULL) {
+        struct batch *b = s->spare;
+        s->spare = NULL;
+        if (b == NULL)
+            b = mem_calloc(1, sizeof *b);
+        b->refs = 1;
+        b->roll = s->roll_next;
+        s->roll_next = false;
+        s->filling = b;
+    }
+    return s->filling;
+}
+
+#define BATCH_KEEP_BYTES (256 * 1024)
+
+static void batch_unref(struct server *s, struct batch *b) {
+    if (--b->refs != 0)
+        return;
+    if (s->spare == NULL && b->data.cap <= BATCH_KEEP_BYTES) {
+        b->data.len = 0;
+        b->count = 0;
+        s->spare = b;
+        return;
+    }
+    buf_free(&b->data);
+    mem_free(b);
+}
+
+void pipeline_propose(struct server *s, struct request *r, size_t offset, size_t len) {
+    struct batch *b = s->filling;
+    r->batch = b;
+    r->offset = offset;
+    r->len = len;
+    b->refs++;
+    if (b->count++ == 0)
+        b->cmd.first_zxid = r->zxid;
+    b->cmd.last_zxid = r->zxid;
+    list_push(&s->outstanding, &r->txn_link);
+    s->outstanding_count++;
+    r->charged += len;
+    s->queued_bytes += len;
+    s->txns_since_snapshot++;
+    snapshotter_check_trigger(s);
+}
+
+void pipeline_submit(struct server *s) {
+    if (s->writing != NULL || s->filling == NULL || s->filling->count == 0 || s->state == SERVER_FAILED)
+        return;
+    if (s->disk_full && mono_diff_us(s->disk_retry, s->now.mono) > 0)
+        return;
+    struct batch *b = s->filling;
+    s->filling = NULL;
+    s->writing = b;
+    b->iov = (struct iovec){b->data.data, b->data.len};
+    struct log_cmd *cmd = &b->cmd;
+    *cmd = (struct log_cmd){.type = LOG_CMD_APPEND,
+                            .roll = b->roll,
+                            .first_zxid = cmd->first_zxid,
+                            .last_zxid = cmd->last_zxid,
+                            .iov = &b->iov,
+                            .iov_count = 1,
+                            .bytes = b->data.len};
+    metric_sample(&s->metrics, METRIC_SYNC_PROCESSOR_BATCH_SIZE, b->count);
+    s->env.log_submit(s->env.ctx, cmd);
+}
+
+#define DISK_RETRY_MS 200
+
+/* No space: the same batch is tried again until there is some. Reads, pings and connections go on meanwhile. */
+static void append_found_no_space(struct server *s) {
+    struct batch *b = s->writing;
+    s->writing = NULL;
+    s->disk_full = true;
+    diskguard_no_space(s);
+    s->disk_retry = mono_add_ms(s->now.mono, DISK_RETRY_MS);
+    uint64_t suppressed;
+    if (log_limit_pass(&s->full_limit, s->now.mono.us, 10000000, &suppressed))
+        log_error("the log's disk is full: writes wait, reads go on; trying again every %d ms", DISK_RETRY_MS);
+    if (s->filling != NULL) {
+        /* Both batches become one, so that order and the one-batch rule hold. */
+        struct batch *f = s->filling;
+        size_t base = b->data.len;
+        buf_append(&b->data, f->data.data, f->data.len);
+        b->count += f->count;
+        b->cmd.last_zxid = f->cmd.last_zxid;
+        struct request *r;
+        LIST_FOREACH(r, &s->outstanding, struct request, txn_link) {
+            if (r->batch == f) {
+                r->batch = b;
+                r->offset += base;
+                b->refs++;
+                f->refs--;
+            }
+        }
+        s->roll_next = s->roll_next || f->roll;
+        zassert(f->refs == 1);
+        batch_unref(s, f);
+    }
+    s->filling = b;
+}
+
+void pipeline_append_done(struct server *s, struct log_cmd *cmd) {
+    struct batch *b = s->writing;
+    zassert(b != NULL && cmd == &b->cmd);
+    if (cmd->err == -ENOSPC || cmd->err == -EDQUOT) {
+        append_found_no_space(s);
+        return;
+    }
+    if (cmd->err != 0) {
+        server_fail(s, "the transaction log could not be written (%s: %s); acknowledged writes are safe, the server stops",
+                    cmd->err_what != NULL ? cmd->err_what : "write", strerror(-cmd->err));
+        return;
+    }
+    if (s->disk_full) {
+        s->disk_full = false;
+        log_info("the log's disk takes writes again");
+    }
+    s->writing = NULL;
+    s->log_bytes_since_snapshot += (int64_t)cmd->bytes;
+    s->log_file_size = cmd->file_size;
+    if (s->config->txnlog_size_limit_kib > 0 && cmd->file_size > s->config->txnlog_size_limit_kib * 1024)
+        s->roll_next = true;
+    metric_sample(&s->metrics, METRIC_FSYNCTIME, (uint64_t)cmd->sync_us / 1000);
+    metric_basic_add(&s->metrics.fsync_us, (uint64_t)cmd->sync_us);
+    if (cmd->sync_us / 1000 > s->config->fsync_warning_threshold_ms) {
+        s->metrics.fsync_threshold_exceeded++;
+        uint64_t suppressed;
+        if (log_limit_pass(&s->slow_sync_limit, s->now.mono.us, 1000000, &suppressed))
+            log_warn("syncing the transaction log took %lld ms, writes waited for it (file size %lld bytes)",
+                     (long long)(cmd->sync_us / 1000), (long long)cmd->file_size);
+    }
+    /* A quorum of one: what is synced here is committed. */
+    s->committed = cmd->last_zxid;
+    batch_unref(s, b);
+    pipeline_submit(s);
+    pipeline_apply(s);
+}
+
+/* ------------------------------------------------------------------ requests */
+
+struct request *request_new(struct server *s, struct conn *c, enum request_kind kind, int32_t xid, int32_t op,
+                            size_t body_len) {
+    struct request *r = mem_alloc(sizeof *r + body_len);
+    *r = (struct request){.conn = c,
+                          .kind = kind,
+                          .xid = xid,
+                          .op = op,
+                          .received = s->now.mono,
+                          .charged = body_len,
+                          .body_len = body_len};
+    s->queued_bytes += body_len;
+    list_init(&r->conn_link);
+    list_init(&r->txn_link);
+    if (c != NULL) {
+        r->identities = c->identities.count;
+        r->session_id = c->session_id;
+        list_push(&c->requests, &r->conn_link);
+        if (xid > 0)
+            c->in_flight++;
+    }
+    s->pipeline_count++;
+    return r;
+}
+
+static void record_latency(struct server *s, struct conn *c, const struct request *r) {
+    uint64_t us = (uint64_t)i64_max(0, mono_diff_us(s->now.mono, r->received));
+    metrics_latency(&s->metrics, r->op, us);
+    c->latency_last_us = (uint32_t)size_min(us, UINT32_MAX);
+    if (c->latency_count++ == 0 || c->latency_last_us < c->latency_min_us)
+        c->latency_min_us = c->latency_last_us;
+    if (c->latency_last_us > c->latency_max_us)
+        c->latency_max_us = c->latency_last_us;
+    c->latency_sum_us += us;
+}
+
+void request_done(struct server *s, struct request *r) {
+    if (r->conn != NULL) {
+        record_latency(s, r->conn, r);
+        if (r->xid > 0)
+            r->conn->in_flight--;
+    }
+    list_remove(&r->conn_link);
+    list_remove(&r->txn_link);
+    s->pipeline_count--;
+    s->queued_bytes -= r->charged;
+    s->large_bytes -= r->large;
+    mem_free(r);
+}
+
+void request_run_reads(struct server *s, struct conn *c) {
+    while (!list_empty(&c->requests) && c->close == CONN_OPEN) {
+        struct request *r = LIST_FIRST(&c->requests, struct request, conn_link);
+        if (r->kind == REQUEST_REFUSED)
+            conn_reply_header(c, r->xid, r->error == ZK_UNIMPLEMENTED ? -1 : s->last_applied, r->error);
+        else if (r->kind == REQUEST_READ)
+            reads_execute(s, c, r->xid, r->op, (struct slice){(const char *)r->body, r->body_len}, r->identities);
+        else
+            break;
+        request_done(s, r);
+    }
+}
+
+/* ------------------------------------------------------------------ apply */
+
+static void apply_first(struct server *s) {
+    struct request *r = LIST_FIRST(&s->outstanding, struct request, txn_link);
+    struct conn *c = r->conn;
+    struct batch *b = r->batch;
+    zassert(c == NULL || c->requests.next == &r->conn_link);
+    zassert(r->zxid == s->last_applied + 1 || zxid_epoch(r->zxid) > zxid_epoch(s->last_applied));
+    bool decoded = apply_payload(s, (struct slice){(const char *)b->data.data + r->offset, r->len}, r);
+    zassert(decoded);
+    prepare_changes_applied(s, r);
+    s->outstanding_count--;
+    batch_unref(s, b);
+    request_done(s, r);
+    if (c != NULL)
+        request_run_reads(s, c);
+}
+
+bool pipeline_apply(struct server *s) {
+    /* Bounded by count and bytes rather than by a clock, which the core does not read. */
+    size_t bytes = 0;
+    unsigned count = 0;
+    while (!list_empty(&s->outstanding)) {
+        struct request *r = LIST_FIRST(&s->outstanding, struct request, txn_link);
+        if (r->zxid > s->committed)
+            break;
+        if (count >= APPLY_SLICE_TXNS || bytes > APPLY_SLICE_BYTES)
+            return true;
+        bytes += r->len;
+        count++;
+        apply_first(s);
+    }
+    if (count != 0)
+        server_resume_paused(s);
+    return false;
+}

@@ -1,0 +1,308 @@
+/* Turns a write request into a transaction: assigns zxid and time, encodes the record once into the batch, predicts the
+ * digest, and proposes it. A request that may not be done becomes an error transaction; that takes a zxid, too
+ * (docs/protocol/operations.md section 1). */
+#include "server/prepare.h"
+
+#include "base/mem.h"
+#include "store/txnlog.h"
+#include "tree/path.h"
+
+/* A transaction that is being encoded at the end of the batch. */
+struct draft {
+    struct buf *b;
+    size_t entry;  /* offset of the log entry */
+    size_t header; /* offset of the payload, which begins with the header */
+    zxid_t zxid;
+};
+
+static struct draft draft_begin(struct server *s, const struct request *r, int32_t type) {
+    struct draft d = {.b = &pipeline_batch(s)->data, .zxid = s->last_prepared + 1};
+    d.entry = txnlog_entry_begin(d.b);
+    d.header = d.b->len;
+    txn_header_put(d.b, &(struct txn_header){.client_id = r->session_id,
+                                             .cxid = r->xid,
+                                             .zxid = d.zxid,
+                                             .time_ms = s->now.wall_ms,
+                                             .type = type});
+    return d;
+}
+
+/* Replaces whatever was encoded so far by an error. */
+static void draft_fail(struct draft *d, int err) {
+    d->b->len = d->header + TXN_HEADER_BYTES;
+    jute_patch_int(d->b, d->header + TXN_HEADER_BYTES - 4, OP_ERROR);
+    txn_record_put(d->b, &(struct txn){.type = OP_ERROR, .err = err});
+}
+
+static void draft_propose(struct server *s, struct request *r, struct draft *d, bool with_digest) {
+    if (with_digest && s->config->digest_enabled)
+        txn_digest_put(d->b, s->prepared_digest);
+    size_t len = d->b->len - d->header;
+    txnlog_entry_end(d->b, d->entry);
+    s->last_prepared = d->zxid;
+    r->zxid = d->zxid;
+    pipeline_propose(s, r, d->header, len);
+}
+
+/* No server reads back a longer transaction, so it must never be logged. */
+static bool draft_too_large(const struct server *s, const struct draft *d) {
+    size_t len = d->b->len - d->header + TXN_DIGEST_BYTES;
+    return (int64_t)len > i64_max(TXNLOG_JAVA_PAYLOAD_MAX, config_jute_record_max_bytes(s->config));
+}
+
+static void prepare_single(struct server *s, struct request *r, struct slice body) {
+    struct op op = {.type = r->op, .ttl = -1};
+    struct jute_in in = jute_in(body.data, body.len);
+    struct txn txn;
+    struct draft d = draft_begin(s, r, r->op);
+    int err = op_decode(&in, &op) ? op_prepare(s, r, &op, d.zxid, &txn) : ZK_MARSHALLING_ERROR;
+    if (err == ZK_OK) {
+        txn_record_put(d.b, &txn);
+        if (draft_too_large(s, &d)) {
+            changes_rollback(s, r);
+            err = ZK_BAD_ARGUMENTS;
+        }
+    }
+    if (err != ZK_OK)
+        draft_fail(&d, err);
+    draft_propose(s, r, &d, err == ZK_OK);
+}
+
+/* ------------------------------------------------------------------ multi */
+
+static bool multi_op_allowed(int32_t type) {
+    switch (type) {
+    case OP_CREATE:
+    case OP_CREATE2:
+    case OP_CREATE_CONTAINER:
+    case OP_CREATE_TTL:
+    case OP_DELETE:
+    case OP_SET_DATA:
+    case OP_CHECK:
+        return true;
+    default:
+        return false;
+    }
+}
+
+/* Flags that no create of a multi may carry: such a multi does not decode as a whole. */
+static bool multi_flags_bad(const struct op *op) {
+    if (op->type != OP_CREATE && op->type != OP_CREATE2 && op->type != OP_CREATE_CONTAINER)
+        return false;
+    return op->flags < CREATE_PERSISTENT || op->flags > CREATE_CONTAINER;
+}
+
+/* Takes the next operation; false at the terminator, or (in->failed) if it does not decode. */
+static bool multi_next(struct jute_in *in, struct op *op) {
+    struct multi_header h = multi_header_get(in);
+    if (in->failed || h.done)
+        return false;
+    *op = (struct op){.type = h.type, .ttl = -1, .in_multi = true};
+    if (!multi_op_allowed(h.type) || !op_decode(in, op) || multi_flags_bad(op)) {
+        in->failed = true;
+        return false;
+    }
+    op_normalise_for_multi(op);
+    return true;
+}
+
+static bool multi_decodes(struct slice body) {
+    struct jute_in in = jute_in(body.data, body.len);
+    struct op op;
+    while (multi_next(&in, &op))
+        ;
+    return !in.failed;
+}
+
+bool prepare_multi_any(struct slice body, bool (*test)(int32_t op)) {
+    struct jute_in in = jute_in(body.data, body.len);
+    struct op op;
+    while (multi_next(&in, &op))
+        if (test(op.type))
+            return true;
+    return false;
+}
+
+static void put_sub_error(struct buf *b, int err) {
+    size_t sub = txn_sub_begin(b, OP_ERROR);
+    txn_record_put(b, &(struct txn){.type = OP_ERROR, .err = err});
+    txn_sub_end(b, sub);
+}
+
+static void prepare_multi(struct server *s, struct request *r, struct slice body) {
+    struct draft d = draft_begin(s, r, OP_MULTI);
+    if (!multi_decodes(body)) {
+        draft_fail(&d, ZK_MARSHALLING_ERROR);
+        draft_propose(s, r, &d, false);
+        return;
+    }
+    size_t count_at = d.b->len;
+    int32_t count = 0;
+    int failed = ZK_OK;
+    jute_put_int(d.b, 0);
+    struct jute_in in = jute_in(body.data, body.len);
+    struct op op;
+    for (; multi_next(&in, &op); count++) {
+        if (failed != ZK_OK) {
+            put_sub_error(d.b, ZK_RUNTIME_INCONSISTENCY);
+            continue;
+        }
+        struct txn txn;
+        failed = op_prepare(s, r, &op, d.zxid, &txn);
+        if (failed != ZK_OK) {
+            /* What was prepared before stays in the record as it is; the error tells everybody not to apply it. */
+            changes_rollback(s, r);
+            put_sub_error(d.b, failed);
+            continue;
+        }
+        size_t sub = txn_sub_begin(d.b, txn.type);
+        txn_record_put(d.b, &txn);
+        txn_sub_end(d.b, sub);
+    }
+    jute_patch_int(d.b, count_at, count);
+    bool too_large = draft_too_large(s, &d);
+    if (too_large) {
+        changes_rollback(s, r);
+        draft_fail(&d, ZK_BAD_ARGUMENTS);
+    }
+    draft_propose(s, r, &d, !too_large);
+}
+
+/* ------------------------------------------------------------------ sessions */
+
+void prepare_create_session(struct server *s, struct request *r, int32_t timeout_ms) {
+    struct draft d = draft_begin(s, r, OP_CREATE_SESSION);
+    txn_record_put(d.b, &(struct txn){.type = OP_CREATE_SESSION, .timeout_ms = timeout_ms});
+    draft_propose(s, r, &d, true);
+}
+
+/* Collects what the end of a session deletes. */
+struct closing {
+    struct server *s;
+    struct request *r;
+    struct draft *d;
+    session_id_t session;
+    int32_t count;
+    size_t payload_max;
+    struct buf created; /* paths of pending creations, as jute strings */
+};
+
+static void closing_list(struct closing *c, struct slice path) {
+    /* What does not fit is deleted on apply all the same, as still owned by the session. */
+    if (c->d->b->len - c->d->header + 4 + path.len + TXN_DIGEST_BYTES > c->payload_max)
+        return;
+    jute_put_bytes(c->d->b, path);
+    c->count++;
+}
+
+/* The parent of a deleted ephemeral: its pzxid moves once, its child count each time. */
+static void closing_parent(struct closing *c, struct slice path) {
+    struct view parent, changed;
+    struct slice parent_path = path_parent(path);
+    view_lookup(c->s, parent_path, &parent);
+    if (!parent.exists)
+        return;
+    changed = parent;
+    if (c->d->zxid > changed.stat.pzxid)
+        changed.stat.pzxid = c->d->zxid;
+    changed.children--;
+    view_change(c->s, c->r, c->d->zxid, parent_path, &parent, &changed);
+}
+
+static void closing_created(void *ctx, struct slice path, const struct view *v) {
+    struct closing *c = ctx;
+    if (v->exists && v->stat.owner == c->session && tree_find(c->s->tree, path) == NULL)
+        jute_put_bytes(&c->created, path);
+}
+
+/* The digest without a node that goes. */
+static void closing_digest(struct closing *c, const struct view *v) { c->s->prepared_digest -= view_digest(c->s, v); }
+
+void prepare_close_session(struct server *s, struct request *r, struct session *session) {
+    struct draft d = draft_begin(s, r, OP_CLOSE_SESSION);
+    struct closing c = {.s = s, .r = r, .d = &d, .session = session->id, .payload_max = TXNLOG_JAVA_PAYLOAD_MAX};
+    size_t count_at = d.b->len;
+    jute_put_int(d.b, 0);
+
+    struct buf path = BUF_INIT;
+    const struct owned *owned = tree_owned_by(s->tree, session->id);
+    for (uint32_t i = 0; owned != NULL && i < owned->count; i++) {
+        buf_clear(&path);
+        znode_path(owned->nodes[i], &path);
+        struct slice text = {(const char *)path.data, path.len};
+        struct view v;
+        view_lookup(s, text, &v);
+        if (!v.exists || v.stat.owner != session->id)
+            continue;
+        closing_list(&c, text);
+        closing_digest(&c, &v);
+        closing_parent(&c, text);
+    }
+    changes_each(s, closing_created, &c);
+    struct slice rest = {(const char *)c.created.data, c.created.len}, text;
+    while (txn_path_next(&rest, &text)) {
+        struct view v, gone;
+        view_lookup(s, text, &v);
+        closing_list(&c, text);
+        closing_parent(&c, text);
+        gone = v;
+        gone.exists = false;
+        view_change(s, r, d.zxid, text, &v, &gone);
+    }
+    buf_free(&c.created);
+    buf_free(&path);
+    jute_patch_int(d.b, count_at, c.count);
+    session->closing = true;
+    session->close_prepared = true;
+    expiry_remove(&s->sessions.expiry, &session->expiry);
+    draft_propose(s, r, &d, true);
+}
+
+static void prepare_close(struct server *s, struct request *r) {
+    struct session *session = session_find(&s->sessions, r->session_id);
+    if (session == NULL || session->close_prepared) {
+        struct draft d = draft_begin(s, r, OP_ERROR);
+        draft_fail(&d, ZK_SESSION_EXPIRED);
+        draft_propose(s, r, &d, false);
+        return;
+    }
+    prepare_close_session(s, r, session);
+}
+
+/* ------------------------------------------------------------------ entry points */
+
+/* A standalone server knows no reconfiguration: only the error that ZooKeeper gives. */
+static void prepare_reconfig(struct server *s, struct request *r) {
+    struct draft d = draft_begin(s, r, OP_ERROR);
+    draft_fail(&d, s->config->reconfig_enabled ? ZK_UNIMPLEMENTED : ZK_RECONFIG_DISABLED);
+    draft_propose(s, r, &d, false);
+}
+
+void prepare_request(struct server *s, struct request *r, struct slice body) {
+    switch (r->op) {
+    case OP_MULTI:
+        prepare_multi(s, r, body);
+        break;
+    case OP_CLOSE_SESSION:
+        prepare_close(s, r);
+        break;
+    case OP_RECONFIG:
+        prepare_reconfig(s, r);
+        break;
+    default:
+        prepare_single(s, r, body);
+    }
+}
+
+void prepare_delete_container(struct server *s, struct slice path) {
+    struct request *r = request_new(s, NULL, REQUEST_WRITE, 0, OP_DELETE_CONTAINER, 0);
+    struct op op = {.type = OP_DELETE_CONTAINER, .path = path};
+    struct txn txn;
+    struct draft d = draft_begin(s, r, OP_DELETE_CONTAINER);
+    int err = op_prepare(s, r, &op, d.zxid, &txn);
+    if (err == ZK_OK)
+        txn_record_put(d.b, &txn);
+    else
+        draft_fail(&d, err);
+    draft_propose(s, r, &d, err == ZK_OK);
+}

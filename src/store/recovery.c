@@ -1,0 +1,231 @@
+#include "store/recovery.h"
+
+#include <errno.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "base/log.h"
+#include "store/recovery_internal.h"
+
+#define CANDIDATES_MAX 100
+
+bool recovery_refuse(struct recovery *r, const char *fmt, ...) {
+    va_list args;
+    va_start(args, fmt);
+    vsnprintf(r->result->message, sizeof r->result->message, fmt, args);
+    va_end(args);
+    r->result->status = RECOVERY_REFUSED;
+    return false;
+}
+
+bool recovery_disk_failed(struct recovery *r, int err, const char *what, const char *name) {
+    snprintf(r->result->message, sizeof r->result->message, "%s %s failed: %s", what, name, strerror(-err));
+    r->result->status = RECOVERY_IO;
+    return false;
+}
+
+void recovery_tell(struct recovery *r, const char *fmt, ...) {
+    char text[400], *message = r->result->message;
+    size_t used = strlen(message), size = sizeof r->result->message;
+    va_list args;
+    va_start(args, fmt);
+    vsnprintf(text, sizeof text, fmt, args);
+    va_end(args);
+    snprintf(message + used, size - used, "%s%s", used > 0 ? "; " : "", text);
+    log_warn("%s%s", text, r->options->dry_run ? " (dry run: nothing was changed)" : "");
+}
+
+/* ------------------------------------------------------------------ directories */
+
+static bool has_prefix(const struct store_files *files, const char *prefix) {
+    for (int i = 0; i < files->count; i++)
+        if (store_name_has_prefix(files->items[i].name, prefix))
+            return true;
+    return false;
+}
+
+/* ZooKeeper refuses mixed-up directories with these words, and for good reason: data would be looked for in one place
+ * and written in the other. */
+static bool check_split(struct recovery *r) {
+    struct store_files snap_dir = {0}, log_dir = {0};
+    if (r->options->same_dir)
+        return true;
+    int err = store_files_list(r->disk, DISK_SNAP, NULL, &snap_dir);
+    if (err >= 0)
+        err = store_files_list(r->disk, DISK_LOG, NULL, &log_dir);
+    const char *wrong = has_prefix(&log_dir, "snapshot") ? "Log directory has snapshot files."
+                        : has_prefix(&snap_dir, "log")   ? "Snapshot directory has log files."
+                                                         : NULL;
+    store_files_free(&snap_dir);
+    store_files_free(&log_dir);
+    if (err < 0)
+        return recovery_disk_failed(r, err, "listing", "the data directories");
+    if (wrong != NULL)
+        return recovery_refuse(r, "%s Check if dataLogDir and dataDir configuration is correct.", wrong);
+    return true;
+}
+
+static bool read_directories(struct recovery *r) {
+    int err = store_files_list(r->disk, DISK_SNAP, "snapshot", &r->snapshots);
+    if (err < 0)
+        return recovery_disk_failed(r, err, "listing", "the snapshot directory");
+    err = store_files_list(r->disk, DISK_LOG, "log", &r->logs);
+    if (err < 0)
+        return recovery_disk_failed(r, err, "listing", "the log directory");
+    err = synced_position_read(r->disk, &r->side);
+    return err == 0 || recovery_disk_failed(r, err, "reading", SIDE_FILE_NAME);
+}
+
+/* ------------------------------------------------------------------ snapshots */
+
+/* Files that Java wrote were never synced; once we build on one it must be on the disk. */
+static bool sync_snapshot(struct recovery *r, const char *name) {
+    const struct disk *d = r->disk;
+    if (r->options->dry_run)
+        return true;
+    int handle = d->open(d->ctx, DISK_SNAP, name, DISK_READ);
+    int err = handle < 0 ? handle : disk_fsync(d, handle);
+    if (handle >= 0)
+        d->close(d->ctx, handle);
+    if (err == 0)
+        err = disk_sync_dir(d, DISK_SNAP);
+    return err == 0 || recovery_disk_failed(r, err, "sync of", name);
+}
+
+static bool try_snapshot(struct recovery *r, const struct store_file *file, char *why, size_t why_size) {
+    struct snapshot_info info;
+    r->sink->reset(r->sink->ctx);
+    int err = snapshot_load(r->disk, file->name, &r->sink->snapshot, r->options->max_item_bytes, &info);
+    if (err == 0 && r->sink->snapshot_done(r->sink->ctx, file->zxid, &info) != 0)
+        snprintf(info.error, sizeof info.error, "its content was refused");
+    else if (err == 0)
+        return true;
+    snprintf(why, why_size, "%s: %s", file->name, info.error);
+    log_warn("problem reading snap file %s: %s", file->name, info.error);
+    return false;
+}
+
+/* The newest that can be read wins. *candidates counts those that passed the quick look. */
+static const struct store_file *load_snapshot(struct recovery *r, int *candidates, char *why, size_t why_size) {
+    *candidates = 0;
+    for (int i = r->snapshots.count - 1; i >= 0 && *candidates < CANDIDATES_MAX; i--) {
+        const struct store_file *file = &r->snapshots.items[i];
+        char problem[256];
+        if (!snapshot_looks_valid(r->disk, file->name)) {
+            log_warn("%s is not a complete snapshot and is ignored", file->name);
+            continue;
+        }
+        if (try_snapshot(r, file, problem, sizeof problem))
+            return file;
+        if (++*candidates == 1)
+            snprintf(why, why_size, "%s", problem);
+    }
+    return NULL;
+}
+
+static bool any_log_entries(struct recovery *r, bool *any) {
+    *any = false;
+    for (int i = 0; i < r->logs.count && !*any; i++) {
+        int err;
+        *any = store_log_has_entries(r->disk, r->logs.items[i].name, &err);
+        if (err != 0)
+            return recovery_disk_failed(r, err, "reading", r->logs.items[i].name);
+    }
+    return true;
+}
+
+/* No snapshot could be loaded: a new database, or one that has lost something. */
+static bool start_without_snapshot(struct recovery *r, int candidates, const char *why) {
+    bool any;
+    if (candidates > 0)
+        return recovery_refuse(r, "Not able to find valid snapshots: none of %d can be read (%s); restore one from a backup or "
+                                  "from another server", candidates, why);
+    if (!any_log_entries(r, &any))
+        return false;
+    if (any && !r->options->trust_empty_snapshot)
+        return recovery_refuse(r, "No snapshot found, but there are log entries. Something is broken! Restore the snapshot, or, "
+                                  "if there never was one (ZooKeeper 3.4), set snapshot.trust.empty to yes");
+    const struct store_file *newest = r->snapshots.count > 0 ? &r->snapshots.items[r->snapshots.count - 1] : NULL;
+    if (!any && newest != NULL && newest->zxid > 0 && !r->options->trust_empty_snapshot)
+        return recovery_refuse(r, "%s is not a complete snapshot, and there is no other and no log; restore one, or remove the "
+                                  "file to start with an empty database", newest->name);
+    r->sink->reset(r->sink->ctx);
+    if (r->sink->snapshot_done(r->sink->ctx, 0, NULL) != 0)
+        return recovery_refuse(r, "an empty database was refused");
+    r->no_start = true;
+    r->result->fresh = !any;
+    if (any)
+        log_warn("no snapshot found: replaying all logs onto an empty tree (snapshot.trust.empty)");
+    return true;
+}
+
+static bool load(struct recovery *r) {
+    int candidates;
+    char why[256] = "";
+    int64_t start_us = r->disk->clock_us(r->disk->ctx);
+    const struct store_file *file = load_snapshot(r, &candidates, why, sizeof why);
+    if (file == NULL)
+        return start_without_snapshot(r, candidates, why);
+    r->result->snapshot_us = r->disk->clock_us(r->disk->ctx) - start_us;
+    r->result->snapshot_zxid = r->result->last_zxid = file->zxid;
+    snprintf(r->result->snapshot_name, sizeof r->result->snapshot_name, "%.*s", STORE_NAME_MAX - 1, file->name);
+    log_info("loaded %s in %lld ms", file->name, (long long)(r->result->snapshot_us / 1000));
+    return sync_snapshot(r, file->name);
+}
+
+/* ------------------------------------------------------------------ logs */
+
+/* All logs that begin behind the snapshot, and the one before them, which holds what came right after it. A log without
+ * entries (left by a start without a write) does not count as that one. */
+static bool choose_logs(struct recovery *r) {
+    const struct store_files *logs = &r->logs;
+    int first = 0;
+    while (first + 1 < logs->count && logs->items[first + 1].zxid <= r->result->snapshot_zxid)
+        first++;
+    while (first > 0 && first < logs->count) {
+        int err;
+        bool has = store_log_has_entries(r->disk, logs->items[first].name, &err);
+        if (err != 0)
+            return recovery_disk_failed(r, err, "reading", logs->items[first].name);
+        if (has)
+            break;
+        first--;
+    }
+    while (first > 0 && logs->items[first - 1].zxid == logs->items[first].zxid)
+        first--;
+    r->first_log = first;
+    return true;
+}
+
+/* A log of ours that held entries and is gone with nothing behind it leaves no gap that replay could see. */
+static bool check_last_log(struct recovery *r) {
+    char name[STORE_NAME_MAX];
+    store_log_name(name, r->side.log_zxid);
+    if (!r->side.known || r->side.offset <= TXNLOG_HEADER_BYTES || r->result->last_zxid >= r->side.log_zxid ||
+        r->options->cut_damaged || store_files_find(&r->logs, name) != NULL)
+        return true;
+    return recovery_refuse(r, "%s is missing: entries of it were acknowledged, and the database ends at 0x%llx without them. "
+                              "Restore it, or, to go on without it, remove " SIDE_FILE_NAME,
+                           name, (unsigned long long)r->result->last_zxid);
+}
+
+static bool replay(struct recovery *r) {
+    int64_t start_us = r->disk->clock_us(r->disk->ctx);
+    if (!choose_logs(r) || !recovery_replay(r) || !check_last_log(r) || !repair_sync(r))
+        return false;
+    r->result->replay_us = r->disk->clock_us(r->disk->ctx) - start_us;
+    log_info("replayed %llu transactions in %lld ms, last zxid 0x%llx", (unsigned long long)r->result->txns_replayed,
+             (long long)(r->result->replay_us / 1000), (unsigned long long)r->result->last_zxid);
+    return true;
+}
+
+void recovery_run(const struct disk *d, const struct recovery_options *options, const struct recovery_sink *sink,
+                  struct recovery_result *result) {
+    struct recovery r = {.disk = d, .options = options, .sink = sink, .result = result};
+    *result = (struct recovery_result){.status = RECOVERY_OK, .snapshot_zxid = -1};
+    bool ok = check_split(&r) && read_directories(&r) && repair_remove_tmp(&r) && load(&r) && replay(&r);
+    zassert(ok == (result->status == RECOVERY_OK));
+    store_files_free(&r.snapshots);
+    store_files_free(&r.logs);
+}

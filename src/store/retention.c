@@ -1,0 +1,91 @@
+#include "store/retention.h"
+
+#include <string.h>
+
+#include "base/mem.h"
+#include "store/listing.h"
+#include "store/snapshot.h"
+
+/* Deleting asks for more than reading does: only what we or Java would have named so may go. */
+static bool exact_log_name(const struct store_file *file) {
+    char name[STORE_NAME_MAX];
+    store_log_name(name, file->zxid);
+    return strcmp(name, file->name) == 0;
+}
+
+static bool exact_snapshot_name(const struct store_file *file) {
+    char name[STORE_NAME_MAX];
+    store_snapshot_name(name, file->zxid, store_snapshot_method(file->name));
+    return strcmp(name, file->name) == 0;
+}
+
+/* Index of the oldest of the newest keep snapshots that look valid; -1 if there is none. */
+static int oldest_kept(const struct disk *d, const struct store_files *snapshots, int keep) {
+    int oldest = -1;
+    for (int i = snapshots->count - 1; i >= 0 && keep > 0; i--) {
+        if (!exact_snapshot_name(&snapshots->items[i]) || !snapshot_looks_valid(d, snapshots->items[i].name))
+            continue;
+        oldest = i;
+        keep--;
+    }
+    return oldest;
+}
+
+/* Index of the first log that a snapshot at zxid needs: the newest that begins at or before it, for that one holds what
+ * comes right behind the snapshot. A log without entries does not: then it is the one before. */
+static int first_needed(const struct disk *d, const struct store_files *logs, zxid_t zxid, int *err) {
+    *err = 0;
+    for (int i = logs->count - 1; i > 0; i--) {
+        if (logs->items[i].zxid > zxid || !exact_log_name(&logs->items[i]))
+            continue;
+        bool has = store_log_has_entries(d, logs->items[i].name, err);
+        if (has || *err != 0)
+            return *err != 0 ? 0 : i;
+    }
+    return 0;
+}
+
+static void add(char (**names)[STORE_NAME_MAX], int *count, const char *name) {
+    *names = mem_realloc(*names, (size_t)(*count + 1) * sizeof **names);
+    memcpy((*names)[*count], name, strlen(name) + 1);
+    (*count)++;
+}
+
+static int plan_logs(const struct disk *d, zxid_t zxid, struct retention_plan *plan) {
+    struct store_files logs;
+    int err = store_files_list(d, DISK_LOG, "log", &logs);
+    if (err < 0)
+        return err;
+    int first = first_needed(d, &logs, zxid, &err);
+    for (int i = 0; i < first; i++)
+        if (logs.items[i].zxid < logs.items[first].zxid && exact_log_name(&logs.items[i]))
+            add(&plan->logs, &plan->log_count, logs.items[i].name);
+    store_files_free(&logs);
+    return err;
+}
+
+int retention_plan_make(const struct disk *d, int keep, struct retention_plan *plan) {
+    struct store_files snapshots;
+    *plan = (struct retention_plan){0};
+    int err = store_files_list(d, DISK_SNAP, "snapshot", &snapshots);
+    if (err < 0)
+        return err;
+    int oldest = oldest_kept(d, &snapshots, keep > 1 ? keep : 1);
+    if (oldest >= 0) {
+        zxid_t zxid = snapshots.items[oldest].zxid;
+        for (int i = 0; i < oldest; i++)
+            if (snapshots.items[i].zxid < zxid && exact_snapshot_name(&snapshots.items[i]))
+                add(&plan->snapshots, &plan->snapshot_count, snapshots.items[i].name);
+        err = plan_logs(d, zxid, plan);
+    }
+    store_files_free(&snapshots);
+    if (err != 0)
+        retention_plan_free(plan);
+    return err;
+}
+
+void retention_plan_free(struct retention_plan *plan) {
+    mem_free(plan->snapshots);
+    mem_free(plan->logs);
+    *plan = (struct retention_plan){0};
+}
