@@ -68,10 +68,11 @@ static void put_gauges(const struct server *s, struct buf *out) {
     put_count(out, "num_alive_connections", s->conn_count);
     put_count(out, "outstanding_requests", s->pipeline_count);
     put_int(out, "uptime", mono_diff_us(s->now.mono, s->started) / 1000);
-    put_count(out, "znode_count", tree_count(s->tree) + 1); /* as ZooKeeper, which has the root twice */
+    /* ZooKeeper has the root twice, under "" and under "/". */
+    put_count(out, "znode_count", tree_count(s->tree) + 1);
     put_count(out, "watch_count", watch_count(s->watches));
     put_count(out, "ephemerals_count", tree_ephemeral_count(s->tree));
-    put_count(out, "approximate_data_size", tree_path_data_bytes(s->tree));
+    put_count(out, "approximate_data_size", tree_path_data_bytes(s->tree) + 1);
     put_count(out, "global_sessions", s->sessions.by_id.count);
     put_int(out, "local_sessions", 0);
     put_int(out, "open_file_descriptor_count", open_descriptors(s));
@@ -186,7 +187,7 @@ static void put_summary(const struct metrics *m, enum metric_summary id, struct 
 
 /* ------------------------------------------------------------------ our own */
 
-/* A look at each connection: some nanoseconds apiece. */
+/* A look at each connection, some 100 ns apiece: 10 ms for 100,000 of them. */
 static uint64_t output_bytes(const struct server *s) {
     uint64_t bytes = 0;
     const struct conn *c;

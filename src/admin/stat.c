@@ -21,9 +21,10 @@ static bool has_output(const struct conn *c) { return c->out_sent < c->out.len |
 /* What the connection is watched for: 1 = to be read, 4 = to be written. */
 static unsigned interest_ops(const struct conn *c) {
     unsigned ops = 0;
-    /* What has sent something without a session is a word: nothing more is read from it. */
-    bool word = !c->connected && !c->connecting && c->received != 0;
-    if (c->close == CONN_OPEN && !c->paused && !c->connecting && !word)
+    /* What has sent something without a session is a word: nothing more is read from it, and this may be its answer. */
+    if (!c->connected && !c->connecting && c->received != 0)
+        return 0;
+    if (c->close == CONN_OPEN && !c->paused && !c->connecting)
         ops |= 1;
     /* Output of this turn is on its way as soon as the connection's turn comes; only a rest waits for the socket. */
     if (has_output(c) && (c->out_sent != 0 || list_unlinked(&c->dirty_link)))

@@ -36,6 +36,7 @@ void admin_word(struct server *s, const char *word, int64_t mask, struct buf *ou
             buf_append(out, words[i].not_serving, strlen(words[i].not_serving));
         else
             words[i].answer(s, out);
+        s->metrics.packets_sent++; /* the next one sees it, as with ZooKeeper */
         return;
     }
 }

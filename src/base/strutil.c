@@ -158,8 +158,6 @@ static int shortest_digits(double value, char *text, size_t size) {
     }
     char *e = strchr(text, 'e');
     int exponent = atoi(e + 1);
-    while (e[-1] == '0' && e[-2] != '.')
-        e--;
     *e = '\0';
     return exponent;
 }

@@ -63,7 +63,7 @@ static void answer_connect(struct echo_conn *c, const uint8_t *frame, size_t len
         return;
     }
     struct connect_response response = {.timeout_ms = request.timeout_ms,
-                                        .session_id = ++c->server->sessions,
+                                        .session_id = request.session_id ? request.session_id : ++c->server->sessions,
                                         .has_read_only = request.has_read_only};
     session_password(response.session_id, response.password);
     size_t start = frame_begin(&c->out);
@@ -79,7 +79,7 @@ static void answer_request(struct echo_conn *c, const uint8_t *frame, size_t len
     }
     int32_t type = (int32_t)be32_load(frame + 4);
     const struct buf *body = type == OP_GET_DATA ? &c->server->get_body : &c->server->set_body;
-    size_t body_len = type == OP_PING || type == OP_CLOSE_SESSION ? 0 : body->len;
+    size_t body_len = type == OP_GET_DATA || type == OP_SET_DATA ? body->len : 0;
     uint8_t *p = buf_tail(&c->out, 4 + REPLY_HEADER_BYTES + body_len);
     struct reply_header header = {(int32_t)be32_load(frame), 1, 0};
     reply_header_store(be32_store(p, (uint32_t)(REPLY_HEADER_BYTES + body_len)), &header);

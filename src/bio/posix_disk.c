@@ -5,6 +5,7 @@
 #include <fcntl.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/file.h>
 #include <sys/stat.h>
 #include <sys/statvfs.h>
 #include <time.h>
@@ -255,6 +256,17 @@ static const struct disk functions = {
     .clock_us = posix_clock_us,
 };
 
+/* Two servers in one directory would destroy each other's logs. The lock goes with the process, however it ends. */
+static bool lock_dirs(const struct posix_disk *p, char *error, size_t size) {
+    for (int i = 0; i < (p->same_dir ? 1 : 2); i++) {
+        if (flock(p->fd[i], LOCK_EX | LOCK_NB) == -1 && errno == EWOULDBLOCK) {
+            snprintf(error, size, "the data directory %s is in use by another zabra-server", p->path[i]);
+            return false;
+        }
+    }
+    return true;
+}
+
 struct posix_disk *posix_disk_open(const char *data_dir, const char *log_dir, bool create, char *error, size_t error_size) {
     struct posix_disk *p = mem_calloc(1, sizeof *p);
     struct stat snap, log;
@@ -272,6 +284,10 @@ struct posix_disk *posix_disk_open(const char *data_dir, const char *log_dir, bo
     }
     p->same_dir = fstat(p->fd[DISK_SNAP], &snap) == 0 && fstat(p->fd[DISK_LOG], &log) == 0 &&
                   snap.st_dev == log.st_dev && snap.st_ino == log.st_ino;
+    if (!lock_dirs(p, error, error_size)) {
+        posix_disk_close(p);
+        return NULL;
+    }
     return p;
 }
 

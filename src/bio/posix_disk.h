@@ -7,7 +7,8 @@
 struct posix_disk;
 
 /* Opens <data_dir>/version-2 and <log_dir>/version-2 (log_dir NULL: as data_dir). create: missing directories are made,
- * parents included. NULL, with the reason in error, if that cannot be done. */
+ * parents included. NULL, with the reason in error, if that cannot be done or another process has them
+ * open in this way. */
 struct posix_disk *posix_disk_open(const char *data_dir, const char *log_dir, bool create, char *error, size_t error_size);
 void posix_disk_close(struct posix_disk *p);
 /* Its functions may be called from any thread. */

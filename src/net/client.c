@@ -107,7 +107,9 @@ static size_t process(struct client *c, const uint8_t *data, size_t len, struct 
         }
         int32_t frame_len = (int32_t)be32_load(data + used);
         if (!c->admitted) {
-            enum frame_verdict verdict = server_conn_admits(s, c->conn, frame_len);
+            enum frame_verdict verdict = server_conn_admits(s, c->conn, frame_len, data + used + 4, len - used - 4);
+            if (verdict == FRAME_ASK_AGAIN)
+                break;
             if (verdict == FRAME_CLOSE) {
                 conn_close_later(c->conn, CONN_CLOSE_NOW);
                 break;
@@ -144,11 +146,13 @@ static void process_kept(struct client *c, struct now now) {
     }
 }
 
+/* How many bytes the frame at the start of c->in still lacks; 0 = none, or not known yet. */
 static size_t bytes_wanted(const struct client *c) {
     size_t kept = c->in.len - c->in_start;
     if (!c->admitted || kept < 4)
         return 0;
-    return 4 + (size_t)be32_load(c->in.data + c->in_start) - kept;
+    size_t whole = 4 + (size_t)be32_load(c->in.data + c->in_start);
+    return whole > kept ? whole - kept : 0;
 }
 
 /* Reads behind an incomplete frame, straight to where it belongs. */
@@ -167,7 +171,7 @@ static ssize_t read_behind(struct client *c) {
 static void on_readable(evutil_socket_t fd, short what, void *ctx) {
     struct client *c = ctx;
     struct net *net = c->net;
-    struct now now = net_now();
+    struct now now = net_turn_now(net);
     ssize_t n;
     (void)what;
     bool kept = c->in.len != 0;
@@ -231,7 +235,7 @@ static void on_writable(evutil_socket_t fd, short what, void *ctx) {
     struct client *c = ctx;
     (void)fd;
     (void)what;
-    client_settle(c, net_now());
+    client_settle(c, net_turn_now(c->net));
 }
 
 static bool over_output_limit(const struct client *c) {
@@ -263,7 +267,8 @@ void client_settle(struct client *c, struct now now) {
     if (!blocked && c->in.len != c->in_start && bytes_wanted(c) == 0 && c->in.len - c->in_start >= 4)
         make_ready(c); /* input that waited for the end of a pause */
     arm(&c->write_event, &c->writing, sent == SEND_BLOCKED);
-    arm(&c->read_event, &c->reading, !blocked);
+    /* What is kept comes first: a client cannot fill our memory faster than it gets its turns. */
+    arm(&c->read_event, &c->reading, !blocked && list_unlinked(&c->ready_link));
 }
 
 void client_continue(struct client *c, struct now now) {
@@ -308,7 +313,8 @@ void client_close(struct client *c, struct now now) {
     arm(&c->read_event, &c->reading, false);
     arm(&c->write_event, &c->writing, false);
     if (c->conn->close != CONN_OPEN) {
-        metric_count(&net->server->metrics, METRIC_CONNECTION_DROP_COUNT, 1);
+        if (c->conn->session_id != 0)
+            metric_count(&net->server->metrics, METRIC_CONNECTION_DROP_COUNT, 1);
         shutdown(c->fd, SHUT_WR);
         discard_input(c->fd);
     }

@@ -146,15 +146,17 @@ static bool listen_on(struct net *net, int fd) {
     return true;
 }
 
-/* host NULL = all addresses, IPv6 and IPv4; then one of the two families may be missing on this machine. */
-static bool open_address(struct net *net, const char *host) {
+/* host NULL = all addresses, IPv6 and IPv4; then one of the two families may be missing on this machine. optional: a
+ * failure is worth a remark only. */
+static bool open_address(struct net *net, const char *host, bool optional) {
+    enum log_level level = optional ? LOG_LEVEL_INFO : LOG_LEVEL_ERROR;
     struct addrinfo hints = {.ai_socktype = SOCK_STREAM, .ai_flags = AI_PASSIVE}, *list;
     char port[16];
     int opened = 0, last_error = 0;
     snprintf(port, sizeof port, "%d", net->config->port);
     int err = getaddrinfo(host, port, &hints, &list);
     if (err != 0) {
-        log_error("the address %s to listen on is unknown: %s", host != NULL ? host : "*", gai_strerror(err));
+        log_write(level, "the address %s to listen on is unknown: %s", host != NULL ? host : "*", gai_strerror(err));
         return false;
     }
     for (const struct addrinfo *ai = list; ai != NULL; ai = ai->ai_next) {
@@ -167,22 +169,40 @@ static bool open_address(struct net *net, const char *host) {
     freeaddrinfo(list);
     bool address_taken = last_error == EADDRINUSE || last_error == EACCES;
     if (opened == 0 || address_taken) {
-        log_error("cannot listen on %s port %d: %s", host != NULL ? host : "*", net->config->port, strerror(last_error));
+        log_write(level, "cannot listen on %s port %d: %s", host != NULL ? host : "*", net->config->port, strerror(last_error));
         return false;
     }
     log_info("listening on %s port %d", host != NULL ? host : "all addresses,", net->config->port);
     return true;
 }
 
+/* An item of bind: "-ADDRESS" may be missing on this machine, an IPv6 address may stand in brackets. */
+static bool open_item(struct net *net, const char *item) {
+    bool optional = item[0] == '-';
+    char host[256];
+    item += optional;
+    size_t len = strlen(item);
+    if (item[0] == '[' && len > 1 && item[len - 1] == ']') {
+        item++;
+        len -= 2;
+    }
+    snprintf(host, sizeof host, "%.*s", (int)len, item);
+    return open_address(net, host, optional) || optional;
+}
+
 bool listeners_open(struct net *net) {
     const struct config_list *bind_to = &net->config->bind;
     if (net->config->port == 0)
         return true;
-    if (bind_to->count == 0 && !open_address(net, NULL))
+    if (bind_to->count == 0 && !open_address(net, NULL, false))
         return false;
     for (size_t i = 0; i < bind_to->count; i++)
-        if (!open_address(net, bind_to->items[i]))
+        if (!open_item(net, bind_to->items[i]))
             return false;
+    if (net->listener_count == 0) {
+        log_error("none of the addresses in bind can be listened on");
+        return false;
+    }
     for (int i = 0; i < net->listener_count; i++)
         net->listeners[i].retry = evtimer_new(net->base, on_retry, &net->listeners[i]);
     return true;

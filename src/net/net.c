@@ -24,10 +24,16 @@ struct now net_now(void) {
                         .wall_ms = (int64_t)wall.tv_sec * 1000 + wall.tv_nsec / 1000000};
 }
 
+struct now net_turn_now(struct net *net) {
+    if (net->turn_now.mono.us == 0)
+        net->turn_now = net_now();
+    return net->turn_now;
+}
+
 static void on_bio(evutil_socket_t fd, short what, void *ctx) {
     struct net *net = ctx;
     struct list cmds, jobs;
-    struct now now = net_now();
+    struct now now = net_turn_now(net);
     (void)fd;
     (void)what;
     list_init(&cmds);
@@ -171,9 +177,10 @@ int net_run(struct net *net) {
     struct server *s = net->server;
     int flags = EVLOOP_ONCE | EVLOOP_NONBLOCK;
     for (;;) {
+        net->turn_now.mono.us = 0;
         event_base_loop(net->base, flags);
+        struct monotime begin = net_turn_now(net).mono;
         struct now now = net_now();
-        struct monotime begin = now.mono;
         continue_ready(net, now);
         server_turn_begin(s, now);
         server_turn_end(s, now);

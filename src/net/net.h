@@ -30,13 +30,16 @@ struct net {
     struct list clients;      /* struct client */
     struct list ready;        /* clients with input or output left over from the last turn */
     struct monotime next_sweep;
+    struct now turn_now;      /* read once per turn, at its first event; mono 0 = not yet */
     bool stop_asked;
     struct monotime stop_deadline;
     uint8_t read_buffer[NET_READ_BYTES];
 };
 
-/* Both clocks. */
+/* Both clocks, read now. */
 struct now net_now(void);
+/* Both clocks as of the first event of this turn. */
+struct now net_turn_now(struct net *net);
 
 /* listeners first, see listener.h. server and bio must outlive it. NULL if libevent cannot be set up. */
 struct net *net_new(struct server *server, struct bio *bio, struct config *config, net_word_answer *word_answer);

@@ -49,7 +49,7 @@ static void deliver(void *ctx, uint32_t watcher) {
     c->sent++;
     conn_dirty(c);
     e->s->metrics.packets_sent++;
-    metric_count(&e->s->metrics, METRIC_WATCH_BYTES, e->frame.len);
+    metric_count(&e->s->metrics, METRIC_WATCH_BYTES, e->frame.len - 4);
 }
 
 static void fire(const struct applying *a, struct slice path, struct znode *node, enum event_type type, acl_id_t acl) {
@@ -96,6 +96,22 @@ static void put_stat(struct applying *a, const struct znode *n) {
     stat_view_put(a->body, &view);
 }
 
+/* A client with the default jute.maxbuffer cannot read a longer list of children. */
+#define CLIENT_LIST_BYTES 1048575
+
+/* One line when a parent's list of children passes half of that. */
+static void warn_of_long_list(const struct applying *a, const struct znode *child) {
+    const struct kids *kids = child->parent->kids;
+    uint64_t bytes = kids->name_bytes + 4 * (uint64_t)kids->live;
+    if (bytes < CLIENT_LIST_BYTES / 2 || bytes - (child->name_len + 4) >= CLIENT_LIST_BYTES / 2 || a->s->replaying)
+        return;
+    struct buf path = BUF_INIT;
+    znode_path(child->parent, &path);
+    log_warn("the list of children of %.*s (%u) passes half of what a client with default settings can read",
+             (int)path.len, (const char *)path.data, kids->live);
+    buf_free(&path);
+}
+
 static int apply_create(struct applying *a, const struct txn *t) {
     struct server *s = a->s;
     struct tree_create c = {.path = t->path,
@@ -112,6 +128,7 @@ static int apply_create(struct applying *a, const struct txn *t) {
     int err = tree_create(s->tree, &c, tree_hash(s->tree, t->path), &node);
     if (err != ZK_OK)
         return err;
+    warn_of_long_list(a, node);
     fire(a, t->path, node, EVENT_NODE_CREATED, node->acl);
     fire_children_changed(a, t->path);
     if (a->body != NULL) {

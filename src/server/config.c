@@ -496,6 +496,10 @@ void config_resolve(struct config *c) {
         c->snap_count = 2;
     if (c->autopurge_snap_retain_count < 3)
         c->autopurge_snap_retain_count = 3;
+    if (c->digest_auth_alg != NULL && strcasecmp(c->digest_auth_alg, "SHA") == 0) {
+        mem_free(c->digest_auth_alg); /* only Java knows it by this name */
+        c->digest_auth_alg = mem_strdup("SHA1");
+    }
     c->auth_sasl_registered = provider_listed(c, "SASLAuthenticationProvider");
     c->auth_ensemble_registered = provider_listed(c, "EnsembleAuthenticationProvider");
     /* ZooKeeper registers x509 by itself where there is a secure port. */

@@ -22,16 +22,14 @@ struct config_list {
 
 enum config_compression { CONFIG_COMPRESS_NONE, CONFIG_COMPRESS_GZIP, CONFIG_COMPRESS_SNAPPY };
 
-/* A line that is kept as text: server.N, group.N, weight.N, authProvider.N, and options without a field of their own.
- */
+/* A line that is kept as text: server.N, group.N, weight.N, authProvider.N, and options that have no field. */
 struct config_entry {
     char *name, *value;
     char *origin; /* "zoo.cfg:12" */
     int rank;     /* of the source, see above; private */
 };
 
-/* Texts are NULL when empty or unset, and owned by the struct. "0 = off" and the like is the option's meaning as well.
- */
+/* Texts are NULL when empty or unset, and owned by the struct. */
 struct config {
     /* general */
     bool daemonize;          /* daemonize: go to the background after start */
@@ -65,8 +63,8 @@ struct config {
     int64_t jute_maxbuffer_bytes;       /* jute.maxbuffer: the largest request that is carried out */
     int64_t jute_maxbuffer_extra_bytes; /* jute.maxbuffer.extrasize: -1 until config_resolve makes it jute.maxbuffer;
                                          * a Java server reads records up to the sum of both */
-    int64_t
-        max_request_bytes; /* maxRequestBytes: a larger frame closes the connection; >= jute.maxbuffer once resolved */
+    int64_t max_request_bytes; /* maxRequestBytes: a larger frame closes the connection; once resolved at least
+                                * jute_maxbuffer_bytes */
     int64_t large_request_max_bytes;       /* largeRequestMaxBytes: of all large requests in flight together */
     int64_t large_request_threshold_bytes; /* largeRequestThreshold: above this a request is large; <= 0 = off */
     int64_t maxmemory_bytes;               /* maxmemory: above it growing writes are refused; 0 = off */
@@ -123,9 +121,8 @@ struct config {
     /* authentication */
     bool skip_acl;            /* skipACL: no ACL is checked */
     bool digest_auth_enabled; /* DigestAuthenticationProvider.enabled */
-    char *
-        digest_auth_alg; /* DigestAuthenticationProvider.digestAlg: Java's name as it was written, e.g. SHA1, SHA-256 */
-    char *super_digest;  /* DigestAuthenticationProvider.superDigest */
+    char *digest_auth_alg;    /* DigestAuthenticationProvider.digestAlg: such as SHA1 or SHA-256; OpenSSL knows it */
+    char *super_digest;       /* DigestAuthenticationProvider.superDigest */
     bool auth_sasl_registered;               /* authProvider.N names the SASL provider */
     bool auth_x509_registered;               /* authProvider.N names the X509 provider, or there is a secure port */
     bool auth_ensemble_registered;           /* authProvider.N names the ensemble provider */

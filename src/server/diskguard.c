@@ -11,18 +11,26 @@
 #define BALLAST_NAME "zabra.ballast"
 #define LOOK_INTERVAL_MS 1000
 
+/* One look at the disk: orders and findings. The job's own while it is under way. */
+struct look {
+    struct job job;
+    int64_t ballast_bytes;
+    bool make_ballast, drop_ballast;
+    bool ballast_made;
+    int64_t free_log, free_snap;
+    int64_t log_bytes, snap_bytes; /* sum of the files' sizes */
+};
+
 struct diskguard {
     struct server *s;
 
     /* free space */
-    struct job look_job;
+    struct look look;
     bool looking;
     struct monotime next_look;
     bool want_ballast, drop_ballast; /* what the next look shall do */
     bool has_ballast;
-    int64_t free_log, free_snap;   /* as last seen; the job's own, like the next two, until it is done */
-    int64_t log_bytes, snap_bytes; /* sum of the files' sizes, as last seen */
-    int64_t known_free_log, known_free_snap; /* what the loop may show at any time */
+    int64_t free_log, free_snap; /* as last seen; -1 = not known */
     bool critical;
 
     /* retention */
@@ -44,7 +52,7 @@ struct diskguard *diskguard_new(struct server *s) {
     g->s = s;
     g->next_look = s->now.mono;
     g->next_purge = s->now.mono;
-    g->free_log = g->free_snap = g->known_free_log = g->known_free_snap = -1;
+    g->free_log = g->free_snap = -1;
     return g;
 }
 
@@ -62,7 +70,7 @@ bool diskguard_busy(const struct server *s) {
 bool diskguard_critical(const struct server *s) { return s->diskguard->critical; }
 
 int64_t diskguard_free_bytes(const struct server *s, enum disk_dir dir) {
-    return dir == DISK_LOG ? s->diskguard->known_free_log : s->diskguard->known_free_snap;
+    return dir == DISK_LOG ? s->diskguard->free_log : s->diskguard->free_snap;
 }
 
 /* ------------------------------------------------------------------ free space */
@@ -92,33 +100,46 @@ static void measure(const struct disk *d, enum disk_dir dir, int64_t *bytes) {
 }
 
 static void look_run(struct job *job, const struct disk *d) {
-    struct diskguard *g = CONTAINER_OF(job, struct diskguard, look_job);
-    if (g->drop_ballast) {
+    struct look *l = CONTAINER_OF(job, struct look, job);
+    if (l->drop_ballast)
         d->unlink(d->ctx, DISK_LOG, BALLAST_NAME);
+    l->free_log = d->free_bytes(d->ctx, DISK_LOG);
+    l->free_snap = d->free_bytes(d->ctx, DISK_SNAP);
+    if (l->make_ballast)
+        l->ballast_made = make_ballast(d, l->ballast_bytes) == 0;
+    measure(d, DISK_LOG, &l->log_bytes);
+    measure(d, DISK_SNAP, &l->snap_bytes);
+}
+
+static void look_start(struct diskguard *g) {
+    struct server *s = g->s;
+    g->looking = true;
+    g->next_look = mono_add_ms(s->now.mono, LOOK_INTERVAL_MS);
+    g->look = (struct look){.job = {.run = look_run, .done = look_done},
+                            .ballast_bytes = s->config->disk_reserve_bytes,
+                            .make_ballast = g->want_ballast && !g->drop_ballast && !g->has_ballast,
+                            .drop_ballast = g->drop_ballast};
+    if (g->drop_ballast)
         g->has_ballast = false;
-    }
-    g->free_log = d->free_bytes(d->ctx, DISK_LOG);
-    g->free_snap = d->free_bytes(d->ctx, DISK_SNAP);
-    if (g->want_ballast && !g->has_ballast)
-        g->has_ballast = make_ballast(d, g->s->config->disk_reserve_bytes) == 0;
-    measure(d, DISK_LOG, &g->log_bytes);
-    measure(d, DISK_SNAP, &g->snap_bytes);
+    g->drop_ballast = false;
+    g->want_ballast = false;
+    s->env.job_submit(s->env.ctx, &g->look.job);
 }
 
 /* Below this much free space (besides the ballast) growing writes are refused; the way back needs twice as much. */
 static int64_t critical_mark(const struct server *s) { return s->config->disk_reserve_bytes; }
 
 static void look_done(struct job *job) {
-    struct diskguard *g = CONTAINER_OF(job, struct diskguard, look_job);
+    struct look *l = CONTAINER_OF(job, struct look, job);
+    struct diskguard *g = CONTAINER_OF(l, struct diskguard, look);
     struct server *s = g->s;
     int64_t mark = critical_mark(s);
     g->looking = false;
-    g->drop_ballast = false;
-    g->want_ballast = false;
-    g->known_free_log = i64_max(g->free_log, -1);
-    g->known_free_snap = i64_max(g->free_snap, -1);
-    s->log_dir_bytes = g->log_bytes;
-    s->data_dir_bytes = g->snap_bytes;
+    g->has_ballast |= l->ballast_made;
+    g->free_log = i64_max(l->free_log, -1);
+    g->free_snap = i64_max(l->free_snap, -1);
+    s->log_dir_bytes = l->log_bytes;
+    s->data_dir_bytes = l->snap_bytes;
     if (mark <= 0 || g->free_log < 0)
         return;
     bool critical = g->free_log < (g->critical ? 2 * mark : mark) || s->disk_full;
@@ -191,13 +212,8 @@ static bool purge_enabled(const struct config *c) { return c->autopurge_purge_in
 
 void diskguard_turn(struct server *s) {
     struct diskguard *g = s->diskguard;
-    if (!g->looking && mono_diff_us(g->next_look, s->now.mono) <= 0) {
-        g->looking = true;
-        g->next_look = mono_add_ms(s->now.mono, LOOK_INTERVAL_MS);
-        g->look_job.run = look_run;
-        g->look_job.done = look_done;
-        s->env.job_submit(s->env.ctx, &g->look_job);
-    }
+    if (!g->looking && mono_diff_us(g->next_look, s->now.mono) <= 0)
+        look_start(g);
     if (!purge_enabled(s->config) || g->purging || g->removals_pending != 0)
         return;
     bool due = mono_diff_us(g->next_purge, s->now.mono) <= 0;

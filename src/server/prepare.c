@@ -223,7 +223,6 @@ void prepare_close_session(struct server *s, struct request *r, struct session *
     struct closing c = {.s = s, .r = r, .d = &d, .session = session->id, .payload_max = TXNLOG_JAVA_PAYLOAD_MAX};
     size_t count_at = d.b->len;
     jute_put_int(d.b, 0);
-
     struct buf path = BUF_INIT;
     const struct owned *owned = tree_owned_by(s->tree, session->id);
     for (uint32_t i = 0; owned != NULL && i < owned->count; i++) {
@@ -252,6 +251,8 @@ void prepare_close_session(struct server *s, struct request *r, struct session *
     buf_free(&c.created);
     buf_free(&path);
     jute_patch_int(d.b, count_at, c.count);
+    if (!s->config->close_session_txn_enabled)
+        d.b->len = count_at; /* as old servers: everybody deletes what is still owned */
     session->closing = true;
     session->close_prepared = true;
     expiry_remove(&s->sessions.expiry, &session->expiry);

@@ -522,7 +522,13 @@ void server_conn_gone(struct server *s, struct conn *c, struct now now) {
     server_resume_paused(s);
 }
 
-enum frame_verdict server_conn_admits(struct server *s, struct conn *c, int32_t len) {
+/* A client that reconnects must get all its watches back, however many they are. */
+static bool is_set_watches(const uint8_t *head) {
+    int32_t op = (int32_t)be32_load(head + 4);
+    return op == OP_SET_WATCHES || op == OP_SET_WATCHES2;
+}
+
+enum frame_verdict server_conn_admits(struct server *s, struct conn *c, int32_t len, const uint8_t *head, size_t head_len) {
     const struct config *cfg = s->config;
     if (len < 0 || len > cfg->max_request_bytes || (!c->connected && len > cfg->jute_maxbuffer_bytes)) {
         log_warn("%s: a frame of %d bytes is not accepted (limit %lld), closing the connection of session 0x%llx", c->peer,
@@ -536,7 +542,11 @@ enum frame_verdict server_conn_admits(struct server *s, struct conn *c, int32_t 
                  (long long)cfg->large_request_max_bytes);
         return FRAME_CLOSE;
     }
-    return len > cfg->jute_maxbuffer_bytes ? FRAME_DRAIN : FRAME_READ;
+    if (len <= cfg->jute_maxbuffer_bytes)
+        return FRAME_READ;
+    if (head_len < size_min((size_t)len, REQUEST_HEADER_BYTES))
+        return FRAME_ASK_AGAIN;
+    return len >= REQUEST_HEADER_BYTES && is_set_watches(head) ? FRAME_READ : FRAME_DRAIN;
 }
 
 static void handle_auth(struct server *s, struct conn *c, int32_t xid, struct jute_in *in) {

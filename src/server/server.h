@@ -132,13 +132,14 @@ bool server_idle(const struct server *s);
 struct conn *server_conn_new(struct server *s, struct slice peer, struct slice ip, bool is_local, struct now now);
 /* The socket is gone: frees conn. Requests in flight go on without a reply. */
 void server_conn_gone(struct server *s, struct conn *c, struct now now);
-/* What to do with a frame of this length, asked as soon as the length is known. */
+/* What to do with a frame of this length, asked as soon as the length is known. head: what has arrived of it so far. */
 enum frame_verdict {
     FRAME_READ,
+    FRAME_ASK_AGAIN, /* its header must be there first (REQUEST_HEADER_BYTES) */
     FRAME_DRAIN, /* over jute.maxbuffer: skip it but for its first bytes, then call server_conn_oversize */
     FRAME_CLOSE, /* not to be had; the reason has been logged */
 };
-enum frame_verdict server_conn_admits(struct server *s, struct conn *c, int32_t len);
+enum frame_verdict server_conn_admits(struct server *s, struct conn *c, int32_t len, const uint8_t *head, size_t head_len);
 /* One complete frame (without its length). The connection may be closing or paused afterwards. */
 void server_conn_frame(struct server *s, struct conn *c, const uint8_t *frame, size_t len, struct now now);
 /* A frame longer than jute.maxbuffer was drained unread but for its first bytes: answered with an error. */

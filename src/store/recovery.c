@@ -93,33 +93,39 @@ static bool sync_snapshot(struct recovery *r, const char *name) {
     return err == 0 || recovery_disk_failed(r, err, "sync of", name);
 }
 
-static bool try_snapshot(struct recovery *r, const struct store_file *file, char *why, size_t why_size) {
+/* What is known when no snapshot could be loaded. */
+struct attempts {
+    int count; /* files that looked like a snapshot, and those that the disk did not show */
+    int io_err;
+    char why[256]; /* what was wrong with the newest */
+};
+
+static bool try_snapshot(struct recovery *r, const struct store_file *file, struct attempts *a) {
     struct snapshot_info info;
     r->sink->reset(r->sink->ctx);
     int err = snapshot_load(r->disk, file->name, &r->sink->snapshot, r->options->max_item_bytes, &info);
-    if (err == 0 && r->sink->snapshot_done(r->sink->ctx, file->zxid, &info) != 0)
-        snprintf(info.error, sizeof info.error, "its content was refused");
-    else if (err == 0)
+    if (err == 0 && r->sink->snapshot_done(r->sink->ctx, file->zxid, &info) == 0)
         return true;
-    snprintf(why, why_size, "%s: %s", file->name, info.error);
+    if (err == 0)
+        snprintf(info.error, sizeof info.error, "its content was refused");
+    if (++a->count == 1)
+        snprintf(a->why, sizeof a->why, "%s: %s", file->name, info.error);
+    if (err != 0 && err != -EBADMSG)
+        a->io_err = err;
     log_warn("problem reading snap file %s: %s", file->name, info.error);
     return false;
 }
 
-/* The newest that can be read wins. *candidates counts those that passed the quick look. */
-static const struct store_file *load_snapshot(struct recovery *r, int *candidates, char *why, size_t why_size) {
-    *candidates = 0;
-    for (int i = r->snapshots.count - 1; i >= 0 && *candidates < CANDIDATES_MAX; i--) {
+/* The newest that can be read wins. NULL if there is none. */
+static const struct store_file *load_snapshot(struct recovery *r, struct attempts *a) {
+    *a = (struct attempts){0};
+    for (int i = r->snapshots.count - 1; i >= 0 && a->count < CANDIDATES_MAX; i--) {
         const struct store_file *file = &r->snapshots.items[i];
-        char problem[256];
-        if (!snapshot_looks_valid(r->disk, file->name)) {
+        int err;
+        if (!snapshot_looks_valid(r->disk, file->name, &err) && err == 0)
             log_warn("%s is not a complete snapshot and is ignored", file->name);
-            continue;
-        }
-        if (try_snapshot(r, file, problem, sizeof problem))
+        else if (try_snapshot(r, file, a))
             return file;
-        if (++*candidates == 1)
-            snprintf(why, why_size, "%s", problem);
     }
     return NULL;
 }
@@ -136,11 +142,13 @@ static bool any_log_entries(struct recovery *r, bool *any) {
 }
 
 /* No snapshot could be loaded: a new database, or one that has lost something. */
-static bool start_without_snapshot(struct recovery *r, int candidates, const char *why) {
+static bool start_without_snapshot(struct recovery *r, const struct attempts *a) {
     bool any;
-    if (candidates > 0)
+    if (a->io_err != 0)
+        return recovery_disk_failed(r, a->io_err, "reading", "the snapshots");
+    if (a->count > 0)
         return recovery_refuse(r, "Not able to find valid snapshots: none of %d can be read (%s); restore one from a backup or "
-                                  "from another server", candidates, why);
+                                  "from another server", a->count, a->why);
     if (!any_log_entries(r, &any))
         return false;
     if (any && !r->options->trust_empty_snapshot)
@@ -161,12 +169,11 @@ static bool start_without_snapshot(struct recovery *r, int candidates, const cha
 }
 
 static bool load(struct recovery *r) {
-    int candidates;
-    char why[256] = "";
+    struct attempts attempts;
     int64_t start_us = r->disk->clock_us(r->disk->ctx);
-    const struct store_file *file = load_snapshot(r, &candidates, why, sizeof why);
+    const struct store_file *file = load_snapshot(r, &attempts);
     if (file == NULL)
-        return start_without_snapshot(r, candidates, why);
+        return start_without_snapshot(r, &attempts);
     r->result->snapshot_us = r->disk->clock_us(r->disk->ctx) - start_us;
     r->result->snapshot_zxid = r->result->last_zxid = file->zxid;
     snprintf(r->result->snapshot_name, sizeof r->result->snapshot_name, "%.*s", STORE_NAME_MAX - 1, file->name);
@@ -198,21 +205,26 @@ static bool choose_logs(struct recovery *r) {
     return true;
 }
 
-/* A log of ours that held entries and is gone with nothing behind it leaves no gap that replay could see. */
-static bool check_last_log(struct recovery *r) {
-    char name[STORE_NAME_MAX];
-    store_log_name(name, r->side.log_zxid);
-    if (!r->side.known || r->side.offset <= TXNLOG_HEADER_BYTES || r->result->last_zxid >= r->side.log_zxid ||
-        r->options->cut_damaged || store_files_find(&r->logs, name) != NULL)
+/* What is missing at the end leaves no gap that replay could see, but the side file knows up to where there was something: a
+ * log with entries holds at least that of its name, and a new one was begun only behind all before it. */
+static bool check_end(struct recovery *r) {
+    const struct synced_position *side = &r->side;
+    zxid_t reached = side->offset > TXNLOG_HEADER_BYTES ? side->log_zxid : side->log_zxid - 1, last = r->result->last_zxid;
+    if (!side->known || last >= reached || zxid_counter(reached) == 0)
         return true;
-    return recovery_refuse(r, "%s is missing: entries of it were acknowledged, and the database ends at 0x%llx without them. "
-                              "Restore it, or, to go on without it, remove " SIDE_FILE_NAME,
-                           name, (unsigned long long)r->result->last_zxid);
+    if (!r->options->cut_damaged)
+        return recovery_refuse(r, "The database ends at zxid 0x%llx, but all up to 0x%llx at least was acknowledged: a log is "
+                                  "missing or was cut. Restore it, or, to go on without it, remove " SIDE_FILE_NAME,
+                               (unsigned long long)last, (unsigned long long)reached);
+    recovery_tell(r, "the database ends at zxid 0x%llx, transactions up to 0x%llx at least are lost", (unsigned long long)last,
+                  (unsigned long long)reached);
+    r->side.known = false;
+    return r->options->dry_run || repair_forget_side_file(r);
 }
 
 static bool replay(struct recovery *r) {
     int64_t start_us = r->disk->clock_us(r->disk->ctx);
-    if (!choose_logs(r) || !recovery_replay(r) || !check_last_log(r) || !repair_sync(r))
+    if (!choose_logs(r) || !recovery_replay(r) || !check_end(r) || !repair_sync(r))
         return false;
     r->result->replay_us = r->disk->clock_us(r->disk->ctx) - start_us;
     log_info("replayed %llu transactions in %lld ms, last zxid 0x%llx", (unsigned long long)r->result->txns_replayed,

@@ -14,6 +14,7 @@ struct recovery {
     struct synced_position side;
     struct store_files snapshots, logs;
     int first_log; /* of logs: those before it are not needed */
+    int64_t side_log_end; /* where the entries end in the log that the side file names; 0 = not read */
     bool no_start; /* no snapshot: the logs may begin anywhere (snapshot.trust.empty) */
 };
 
@@ -31,8 +32,11 @@ bool recovery_replay(struct recovery *r);
 bool repair_cut(struct recovery *r, int log, int64_t offset, int64_t data_end, bool keep, const char *why);
 /* Renames a log so that no reader takes it for one. */
 bool repair_set_aside(struct recovery *r, int log, const char *why);
-/* Makes durable what was read and might not be: a server that was killed leaves written, unsynced bytes behind. */
+/* Makes durable what was read and might not be: a server that was killed leaves written, unsynced bytes behind, and one
+ * whose sync failed leaves bytes in the cache that no sync writes any more. */
 bool repair_sync(struct recovery *r);
+/* The side file speaks of logs that are gone, and that was accepted. */
+bool repair_forget_side_file(struct recovery *r);
 /* Removes left-over temporary files of ours. */
 bool repair_remove_tmp(struct recovery *r);
 

@@ -12,6 +12,8 @@
 
 #define COPY_BYTES ((size_t)256 * 1024)
 
+static bool out_of_space(int err) { return err == -ENOSPC || err == -EDQUOT; }
+
 /* The first free name set-aside.<kind>.<zxid>.<n>. */
 static int free_name(const struct recovery *r, const char *kind, zxid_t zxid, char out[STORE_NAME_MAX]) {
     struct store_files files;
@@ -45,13 +47,15 @@ bool repair_set_aside(struct recovery *r, int log, const char *why) {
 
 /* ------------------------------------------------------------------ cutting */
 
-static int copy_range(const struct disk *d, int from, int to, int64_t start, int64_t end) {
+/* Copies [start, end) of one file to offset in another (or itself). */
+static int copy_range(const struct disk *d, int from, int64_t start, int64_t end, int to, int64_t offset) {
     uint8_t *bytes = mem_alloc(COPY_BYTES);
     int err = 0;
-    for (int64_t at = start; at < end && err == 0;) {
-        ssize_t n = disk_read_full(d, from, bytes, (size_t)i64_min(end - at, (int64_t)COPY_BYTES), at);
-        err = n < 0 ? (int)n : n == 0 ? -EIO : disk_write_all(d, to, bytes, (size_t)n, at - start);
-        at += n;
+    while (start < end && err == 0) {
+        ssize_t n = disk_read_full(d, from, bytes, (size_t)i64_min(end - start, (int64_t)COPY_BYTES), start);
+        err = n < 0 ? (int)n : n == 0 ? -EIO : disk_write_all(d, to, bytes, (size_t)n, offset);
+        start += n;
+        offset += n;
     }
     mem_free(bytes);
     return err;
@@ -66,7 +70,7 @@ static int keep_tail(struct recovery *r, int log_handle, zxid_t zxid, int64_t st
     int handle = d->open(d->ctx, DISK_LOG, name, DISK_CREATE);
     if (handle < 0)
         return handle;
-    err = copy_range(d, log_handle, handle, start, end);
+    err = copy_range(d, log_handle, start, end, handle, 0);
     if (err == 0)
         err = disk_fsync(d, handle);
     d->close(d->ctx, handle);
@@ -117,7 +121,7 @@ static bool cut_file(struct recovery *r, int log, int64_t offset, int64_t data_e
     int err = data_end > offset ? keep_tail(r, handle, file->zxid, offset, data_end, kept) : 0;
     if (err != 0 || data_end <= offset)
         kept[0] = '\0';
-    if (err != 0 && !keep && (err == -ENOSPC || err == -EDQUOT)) {
+    if (!keep && out_of_space(err)) {
         log_warn("no space to keep the %lld bytes that are cut off %s", (long long)(data_end - offset), file->name);
         err = 0;
     }
@@ -159,25 +163,47 @@ static bool may_be_unsynced(const struct recovery *r, const struct store_file *f
     return file->zxid > r->side.log_zxid || (file->zxid == r->side.log_zxid && !r->side.orderly);
 }
 
-bool repair_sync(struct recovery *r) {
+/* The entries that the side file does not vouch for may have been in the batch whose sync failed. Then they are in the
+ * cache, and a sync says that all is well, but they are on no disk: they have to be written again. */
+static int sync_log(const struct recovery *r, const struct store_file *file) {
     const struct disk *d = r->disk;
+    char side_name[STORE_NAME_MAX];
+    store_log_name(side_name, r->side.log_zxid);
+    bool rewrite = r->side.known && strcmp(file->name, side_name) == 0 && r->side_log_end > r->side.offset;
+    int handle = d->open(d->ctx, DISK_LOG, file->name, rewrite ? DISK_READWRITE : DISK_READ);
+    if (handle == -ENOENT) /* was set aside */
+        return 0;
+    if (handle < 0)
+        return handle;
+    int err = rewrite ? copy_range(d, handle, r->side.offset, r->side_log_end, handle, r->side.offset) : 0;
+    if (out_of_space(err)) { /* where files are not overwritten in place; a full disk must not keep us from starting */
+        log_warn("no space to write the last entries of %s again", file->name);
+        err = 0;
+    }
+    if (err == 0)
+        err = disk_fsync(d, handle);
+    d->close(d->ctx, handle);
+    return err;
+}
+
+bool repair_sync(struct recovery *r) {
     if (r->options->dry_run || r->logs.count == 0)
         return true;
     for (int i = r->first_log; i < r->logs.count; i++) {
         const struct store_file *file = &r->logs.items[i];
-        if (!may_be_unsynced(r, file))
-            continue;
-        int handle = d->open(d->ctx, DISK_LOG, file->name, DISK_READ);
-        if (handle == -ENOENT) /* was set aside */
-            continue;
-        int err = handle < 0 ? handle : disk_fsync(d, handle);
-        if (handle >= 0)
-            d->close(d->ctx, handle);
+        int err = may_be_unsynced(r, file) ? sync_log(r, file) : 0;
         if (err != 0)
             return recovery_disk_failed(r, err, "sync of", file->name);
     }
-    int err = disk_sync_dir(d, DISK_LOG);
+    int err = disk_sync_dir(r->disk, DISK_LOG);
     return err == 0 || recovery_disk_failed(r, err, "sync of", "the log directory");
+}
+
+bool repair_forget_side_file(struct recovery *r) {
+    int err = r->disk->unlink(r->disk->ctx, DISK_LOG, SIDE_FILE_NAME);
+    if (err == 0)
+        err = disk_sync_dir(r->disk, DISK_LOG);
+    return err == 0 || recovery_disk_failed(r, err, "removing", SIDE_FILE_NAME);
 }
 
 static bool remove_tmp_in(struct recovery *r, enum disk_dir dir) {

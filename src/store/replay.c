@@ -1,7 +1,7 @@
 /* The replay of logs, and what to think of damage in them. The rules (docs/protocol/disk-format.md section 8):
  *
  *   synced      damage below the position that the side file vouches for, or in an older log: committed data is gone.
- *   behind      a valid entry follows in the same file: what lies between is damage, not the end of the log. Only in the
+ *   behind      a valid, needed entry follows in the same file: what lies between is damage, not the end of the log. Only in the
  *               file that the side file names is that normal (the last batch of a crash can have holes).
  *   later       a later log holds entries. If they go on exactly where this one ends, nothing is missing: an earlier
  *               start, ours or Java's, gave this tail up, or a snapshot covers it.
@@ -42,7 +42,7 @@ struct damage {
     const char *what;
     int64_t offset;
     bool java_goes_on; /* Java takes such a place for the end of the file */
-    bool behind;       /* a valid entry follows in the file */
+    bool behind;       /* a valid entry that is still needed follows in the file */
     int64_t behind_offset;
     zxid_t behind_zxid;
     struct later later;
@@ -84,7 +84,7 @@ static bool find_entry_above(struct txnlog_reader *reader, zxid_t above, zxid_t 
         if (at.status == TXNLOG_IO)
             return false;
         if (at.status != TXNLOG_RECORD)
-            return txnlog_reader_resync(reader, &offset, zxid) && *zxid > above;
+            return txnlog_reader_resync(reader, above, &offset, zxid);
         *zxid = txnlog_payload_zxid(at.payload);
         if (*zxid > above)
             return true;
@@ -111,11 +111,17 @@ static bool find_later(struct replay *p, struct later *later) {
     return true;
 }
 
+/* Does what comes after this log show that it cannot hold anything that is needed and was not read? All of its entries are
+ * below the first of the next log; the side file knows where that began even if nothing was written to it. */
+static bool goes_on(const struct replay *p, const struct later *later) {
+    zxid_t side_log = p->r->side.known ? p->r->side.log_zxid : -1;
+    return (later->found && later->zxid <= p->last + 1) || (side_log > p->file_last && side_log <= p->last + 1 && !is_side_log(p));
+}
+
 static enum verdict judge(const struct replay *p, const struct damage *d) {
     bool side_log = is_side_log(p), synced = is_synced(p, d->offset);
-    bool goes_on = d->later.found && d->later.zxid <= p->last + 1;
-    bool behind_matters = d->behind && d->behind_zxid > p->last && (!side_log || synced);
-    if (goes_on && !behind_matters)
+    bool behind_matters = d->behind && (!side_log || synced);
+    if (goes_on(p, &d->later) && !behind_matters)
         return VERDICT_HARMLESS;
     if (!d->later.found && !synced && (!d->behind || side_log))
         return VERDICT_CUT;
@@ -150,7 +156,8 @@ static bool cut_here(struct replay *p, int64_t offset, bool keep, const char *wh
 
 /* Decides about a place where the log does not go on as it should. True: go on with the next log (or end, if p->stop). */
 static bool on_damage(struct replay *p, struct damage *d) {
-    d->behind = txnlog_reader_resync(p->reader, &d->behind_offset, &d->behind_zxid);
+    /* What a snapshot holds already (up to last) need not be there. */
+    d->behind = txnlog_reader_resync(p->reader, p->last, &d->behind_offset, &d->behind_zxid);
     if (txnlog_reader_err(p->reader) != 0)
         return recovery_disk_failed(p->r, txnlog_reader_err(p->reader), "reading", log_name(p));
     if (!find_later(p, &d->later))
@@ -161,8 +168,8 @@ static bool on_damage(struct replay *p, struct damage *d) {
         return repair_set_aside(p->r, p->log, d->what);
     switch (verdict) {
     case VERDICT_HARMLESS:
-        log_warn("%s ends at offset %lld (%s); nothing is missing, the next log goes on with zxid 0x%llx", log_name(p),
-                 (long long)d->offset, d->what, (unsigned long long)d->later.zxid);
+        log_warn("%s is readable up to offset %lld only (%s), but nothing is missing: the next log goes on there, or a snapshot "
+                 "holds it", log_name(p), (long long)d->offset, d->what);
         return true;
     case VERDICT_CUT:
         snprintf(why, sizeof why, "%s; an unacknowledged tail", d->what);
@@ -190,7 +197,7 @@ static bool on_end(struct replay *p, int64_t offset) {
     struct later later;
     if (!find_later(p, &later))
         return false;
-    if (later.found && later.zxid <= p->last + 1)
+    if (goes_on(p, &later))
         return true;
     int64_t end = txnlog_reader_data_end(p->reader, offset);
     if (txnlog_reader_err(p->reader) != 0)
@@ -248,6 +255,8 @@ static bool replay_log(struct replay *p) {
     for (;;) {
         struct txnlog_result at = txnlog_reader_next(p->reader);
         struct damage d = {DAMAGE_RECORD, .offset = at.offset, .what = txnlog_damage_text(at.damage)};
+        if (at.status != TXNLOG_RECORD && is_side_log(p))
+            p->r->side_log_end = at.offset;
         switch (at.status) {
         case TXNLOG_RECORD:
             if (!take_record(p, &at) || p->stop)

@@ -20,13 +20,17 @@ static bool exact_snapshot_name(const struct store_file *file) {
 }
 
 /* Index of the oldest of the newest keep snapshots that look valid; -1 if there is none. */
-static int oldest_kept(const struct disk *d, const struct store_files *snapshots, int keep) {
+static int oldest_kept(const struct disk *d, const struct store_files *snapshots, int keep, int *err) {
     int oldest = -1;
+    *err = 0;
     for (int i = snapshots->count - 1; i >= 0 && keep > 0; i--) {
-        if (!exact_snapshot_name(&snapshots->items[i]) || !snapshot_looks_valid(d, snapshots->items[i].name))
+        if (!exact_snapshot_name(&snapshots->items[i]))
             continue;
-        oldest = i;
-        keep--;
+        bool valid = snapshot_looks_valid(d, snapshots->items[i].name, err);
+        if (*err != 0) /* what cannot be read must not be what the rest is deleted for */
+            return -1;
+        oldest = valid ? i : oldest;
+        keep -= valid;
     }
     return oldest;
 }
@@ -70,7 +74,7 @@ int retention_plan_make(const struct disk *d, int keep, struct retention_plan *p
     int err = store_files_list(d, DISK_SNAP, "snapshot", &snapshots);
     if (err < 0)
         return err;
-    int oldest = oldest_kept(d, &snapshots, keep > 1 ? keep : 1);
+    int oldest = oldest_kept(d, &snapshots, keep > 1 ? keep : 1, &err);
     if (oldest >= 0) {
         zxid_t zxid = snapshots.items[oldest].zxid;
         for (int i = 0; i < oldest; i++)

@@ -303,9 +303,10 @@ int snapshot_load(const struct disk *d, const char *name, const struct snapshot_
     return err;
 }
 
-bool snapshot_looks_valid(const struct disk *d, const char *name) {
+bool snapshot_looks_valid(const struct disk *d, const char *name, int *err) {
     static const uint8_t plain_end[] = {0, 0, 0, 1, '/'}, gzip_start[] = {0x1f, 0x8b};
     int handle = d->open(d->ctx, DISK_SNAP, name, DISK_READ);
+    *err = handle < 0 ? handle : 0;
     if (handle < 0)
         return false;
     const uint8_t *expected = plain_end;
@@ -325,8 +326,8 @@ bool snapshot_looks_valid(const struct disk *d, const char *name) {
         break;
     }
     uint8_t found[8];
-    bool valid = file_size >= 10 && disk_read_full(d, handle, found, size, offset) == (ssize_t)size &&
-                 memcmp(found, expected, size) == 0;
+    ssize_t n = file_size < 0 ? (ssize_t)file_size : file_size < 10 ? 0 : disk_read_full(d, handle, found, size, offset);
     d->close(d->ctx, handle);
-    return valid;
+    *err = n < 0 ? (int)n : 0;
+    return n == (ssize_t)size && memcmp(found, expected, size) == 0;
 }

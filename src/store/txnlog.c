@@ -212,7 +212,7 @@ static size_t next_candidate(const struct txnlog_reader *r, const uint8_t *p, si
     return n;
 }
 
-static bool valid_entry_at(struct txnlog_reader *r, int64_t at, zxid_t *zxid) {
+static bool valid_entry_at(struct txnlog_reader *r, int64_t at, zxid_t above, zxid_t *zxid) {
     const uint8_t *p;
     if (window(r, at, ENTRY_HEAD, &p) < ENTRY_HEAD || !length_fits(r, be32_load(p + 8)))
         return false;
@@ -221,14 +221,14 @@ static bool valid_entry_at(struct txnlog_reader *r, int64_t at, zxid_t *zxid) {
         return false;
     struct jute_in in = jute_in(p + ENTRY_HEAD, TXN_HEADER_BYTES);
     struct txn_header h = txn_header_get(&in);
-    if (h.zxid <= r->last_zxid || !known_type(h.type) ||
+    if (h.zxid <= above || !known_type(h.type) ||
         be64_load(p) != checksum(p + ENTRY_HEAD, whole - TXNLOG_ENTRY_OVERHEAD))
         return false;
     *zxid = h.zxid;
     return true;
 }
 
-bool txnlog_reader_resync(struct txnlog_reader *r, int64_t *offset, zxid_t *zxid) {
+bool txnlog_reader_resync(struct txnlog_reader *r, zxid_t above, int64_t *offset, zxid_t *zxid) {
     int64_t at = r->stopped + 1;
     while (r->err == 0 && at + TXNLOG_ENTRY_OVERHEAD + TXN_HEADER_BYTES <= r->size) {
         const uint8_t *p;
@@ -238,7 +238,7 @@ bool txnlog_reader_resync(struct txnlog_reader *r, int64_t *offset, zxid_t *zxid
         size_t i = next_candidate(r, p, n);
         if (i == n) {
             at += (int64_t)(n - ENTRY_HEAD + 1);
-        } else if (valid_entry_at(r, at + (int64_t)i, zxid)) {
+        } else if (valid_entry_at(r, at + (int64_t)i, above, zxid)) {
             *offset = at + (int64_t)i;
             return true;
         } else {
@@ -254,7 +254,7 @@ bool txnlog_reader_skip(struct txnlog_reader *r, zxid_t *zxid) {
     if (at < TXNLOG_HEADER_BYTES || window(r, at, ENTRY_HEAD, &p) < ENTRY_HEAD)
         return false;
     at += (int64_t)be32_load(p + 8) + TXNLOG_ENTRY_OVERHEAD;
-    if (!valid_entry_at(r, at, zxid))
+    if (!valid_entry_at(r, at, r->last_zxid, zxid))
         return false;
     r->next = at;
     return true;

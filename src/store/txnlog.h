@@ -43,9 +43,9 @@ struct txnlog_result {
 struct txnlog_reader *txnlog_reader_open(const struct disk *d, const char *name, size_t max_payload, int *err);
 struct txnlog_result txnlog_reader_next(struct txnlog_reader *r);
 /* After TORN, DAMAGED or END: looks for a valid entry anywhere behind that place (checksum, end byte, plausible header, a
- * zxid above those read so far). True and its place if there is one: then what lies between is damage in the middle and
- * not a torn tail. */
-bool txnlog_reader_resync(struct txnlog_reader *r, int64_t *offset, zxid_t *zxid);
+ * zxid above the given one: a node's data may hold an old log). True and its place if there is one: then what lies between
+ * is damage in the middle and not a torn tail. */
+bool txnlog_reader_resync(struct txnlog_reader *r, zxid_t above, int64_t *offset, zxid_t *zxid);
 /* After DAMAGED: if a valid entry begins right behind the damaged one (whose length is then right), the next one read is
  * that, and *zxid is its zxid. For damage that a snapshot covers. */
 bool txnlog_reader_skip(struct txnlog_reader *r, zxid_t *zxid);

@@ -36,8 +36,8 @@ __attribute__((target("pclmul,sse4.1"))) static __m128i load(const uint8_t *p) {
     return _mm_loadu_si128((const __m128i *)(const void *)p);
 }
 
-/* size >= CRC_FOLD_MIN. The message is taken as if zeros stood before it, so that it ends with a full block: zeros do not
- * count as long as the initial value is put where the message begins (it may reach into the second block). */
+/* size >= CRC_FOLD_MIN. The message is taken as if zeros stood before it, so that it ends with a full block: zeros do
+ * not count as long as the initial value is put where the message begins (it may reach into the second block). */
 __attribute__((target("pclmul,sse4.1"))) static uint32_t crc_fold(uint32_t crc, const uint8_t *p, size_t size) {
     size_t pad = -size & 15, first = 16 - pad;
     __m128i up = load(shift_masks + 16 - pad), start = _mm_cvtsi32_si128((int)~crc);

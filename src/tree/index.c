@@ -1,14 +1,14 @@
 /* The hash table from full paths to nodes: open addressing with linear probing, no tombstones.
  *
- * A slot is 16 bits of the hash (the tag, which saves most look-ups from touching a wrong node) over 48 bits of pointer.
+ * A slot is 16 bits of the hash (the tag, which saves look-ups from touching wrong nodes) over 48 bits of pointer.
  * The home slot is given by the top bits of the *low* half of the hash, which the node remembers. So everything that
  * moves a slot needs the node only, never its path; and when the table grows or shrinks, order is kept: slots are moved
  * from one end of the old table to the other and land side by side in the new one.
  *
  * That gives a resize without pauses. Slots of the old table are moved a few with every insertion and deletion and more
- * in index_maintain. A cursor divides the old table: what has its home behind the cursor is still there, everything else
- * is in the new table, so that each operation looks into one table only. The cursor rests only behind an empty slot, so
- * that no run of colliding entries is torn apart.
+ * in index_maintain. A cursor divides the old table: what has its home behind the cursor is still there, all else is in
+ * the new table, so that each operation looks into one table only. The cursor rests only behind an empty slot, so that
+ * no run of colliding entries is torn apart.
  *
  * The old table is a ring, and the moving begins behind an empty slot (origin). While the last slots wait to be moved,
  * insertions among them may overflow past the ring's end into slots that have been moved already; the moving therefore
@@ -25,7 +25,7 @@
 #define BITS_MIN 6
 #define BITS_MAX 30
 #define POINTER_BITS 48
-/* Slots moved per insertion or deletion. A resize is complete long before the next one can be due if this is above 5. */
+/* Slots moved per insertion or deletion. Above 5, a resize is complete before the next one can be due. */
 #define MOVE_PER_CHANGE 16
 
 static inline struct znode *slot_node(uint64_t slot) {
@@ -118,8 +118,8 @@ static void resize_finish(struct index *x) {
     x->moving = false;
 }
 
-/* Frees the segment of old that ends in front of the cursor. That of origin stays until the end, when the overflow of the
- * last slots arrives there. */
+/* Frees the segment of old that ends in front of the cursor. That of origin stays until the end, when the overflow of
+ * the last slots arrives there. */
 static void free_moved_segment(struct index *x) {
     size_t next = (x->origin + x->cursor) & x->old.mask;
     size_t segment = ((next - 1) & x->old.mask) >> SEGMENT_BITS;

@@ -1,7 +1,7 @@
 /* Vectors of children.
  *
- * Normally they are dense: a deletion moves the last child into the gap. While somebody has a cursor in the vector (it is
- * pinned) nothing may move, so a deletion leaves a hole, and new children come behind the end even if there are holes:
+ * Normally they are dense: a deletion moves the last child into the gap. While somebody has a cursor in the vector (it
+ * is pinned) nothing may move, so a deletion leaves a hole, and new children come behind the end even if there are holes:
  * a cursor that remembers where the end was when it started has exactly the children of that time before it. When the
  * last pin is gone, creations use the holes up and each deletion fills a few, so no operation pays for all of them.
  *

@@ -1,8 +1,8 @@
 /* Listings of children that are given out piecemeal.
  *
- * A listing pins the vector of its parent: what stands between its cursor and the end of the time when it started is what
- * it still has to give out. A child that leaves before its turn is put aside in encoded form. As soon as nothing is left
- * in the vector the listing lets go of the parent, so a parent that is deleted is never listed any more. */
+ * A listing pins the vector of its parent: what stands between its cursor and the end of the time when it started is
+ * what it still has to give out. A child that leaves before its turn is put aside in encoded form. As soon as nothing is
+ * left in the vector the listing lets go of the parent, so a parent that is deleted is never listed any more. */
 #include "base/log.h"
 #include "base/mem.h"
 #include "tree/tree_internal.h"
@@ -14,8 +14,8 @@ struct tree_listing {
     uint32_t pending;     /* children in there whose turn is still to come */
     uint32_t count;
     uint64_t name_bytes;
-    struct buf gone; /* names of those that left, as jute strings, */
-    size_t gone_given; /* of which so many bytes were given out */
+    struct buf gone;      /* names of those that left, as jute strings, */
+    size_t gone_given;    /* of which so many bytes were given out */
     struct tree_listing *prev, *following; /* others of the same parent */
 };
 

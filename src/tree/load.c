@@ -5,8 +5,8 @@
 
 /* The parent of a path. Children of one parent come one after the other, so the last parent is tried first. */
 static struct znode *load_parent_of(struct tree *t, struct slice path) {
-    struct slice parent_path = path_parent(path);
-    if (t->load_parent != NULL && slice_eq(parent_path, (struct slice){(const char *)t->load_path.data, t->load_path.len}))
+    struct slice parent_path = path_parent(path), last = {(const char *)t->load_path.data, t->load_path.len};
+    if (t->load_parent != NULL && slice_eq(parent_path, last))
         return t->load_parent;
     struct znode *parent = tree_find(t, parent_path);
     if (parent != NULL) {

@@ -58,8 +58,11 @@ void owned_add(struct tree *t, struct znode *n) {
     enum znode_kind kind = tree_owner_kind(t, owner);
     if (kind == ZNODE_PERSISTENT)
         return;
-    struct owned *o = kind == ZNODE_EPHEMERAL ? owner_get(t, owner) : kind == ZNODE_TTL ? &t->ttl_nodes : &t->containers;
-    t->ephemerals += kind == ZNODE_EPHEMERAL;
+    struct owned *o = kind == ZNODE_TTL ? &t->ttl_nodes : &t->containers;
+    if (kind == ZNODE_EPHEMERAL) {
+        o = owner_get(t, owner);
+        t->ephemerals++;
+    }
     if (o->count == o->cap)
         set_cap(t, o, o->cap ? o->cap * 2 : OWNED_MIN);
     znode_ext(n)->pos = o->count;

@@ -225,11 +225,11 @@ static struct quota_limits usage_of(const struct tree *t, struct slice path) {
 }
 
 /* In place: no stat change, no version, no watch. The walk has to know all the same. */
-static void write_stats(struct tree *t, struct znode *stats, struct slice stats_path, const struct quota_limits *usage) {
+static void write_stats(struct tree *t, struct znode *stats, struct slice path, const struct quota_limits *usage) {
     struct buf text = BUF_INIT;
     quota_format(&text, usage);
     walk_before_change(t, stats);
-    tree_replace_data(t, stats, stats_path, (struct slice){(const char *)text.data, text.len});
+    tree_replace_data(t, stats, path, (struct slice){(const char *)text.data, text.len});
     buf_free(&text);
 }
 
@@ -290,7 +290,8 @@ struct quota *quota_node_leaves(struct tree *t, struct znode *n) {
     struct slice target, name = znode_name(n);
     if (LIKELY(t->quotas.count == 0))
         return NULL;
-    if (n->flags & ZNODE_SYSTEM && slice_is(name, LIMITS_NAME) && belongs_to(tree_scratch_path(t, n), LIMITS_NAME, &target)) {
+    bool limits = n->flags & ZNODE_SYSTEM && slice_is(name, LIMITS_NAME);
+    if (limits && belongs_to(tree_scratch_path(t, n), LIMITS_NAME, &target)) {
         struct quota *q = lookup(t, target);
         if (q != NULL && q->limits == n)
             disarm(t, q);

@@ -69,8 +69,8 @@ uint64_t tree_count(const struct tree *t) { return t->index.count + 1; }
 uint64_t tree_path_data_bytes(const struct tree *t) { return t->path_data_bytes; }
 
 uint64_t tree_memory(const struct tree *t) {
-    return sizeof *t + t->heap_bytes + index_bytes(&t->index) + hmap_bytes(&t->owners) + quota_bytes(t) + hmap_bytes(&t->listings) +
-           acl_table_bytes(t->acls) + t->load_path.cap + t->scratch.cap;
+    size_t tables = hmap_bytes(&t->owners) + hmap_bytes(&t->listings) + quota_bytes(t) + acl_table_bytes(t->acls);
+    return sizeof *t + t->heap_bytes + index_bytes(&t->index) + tables + t->load_path.cap + t->scratch.cap;
 }
 
 bool tree_maintain(struct tree *t) { return index_maintain(&t->index, MAINTAIN_SLOTS); }
@@ -195,8 +195,8 @@ static void detach(struct tree *t, struct znode *n) {
     znode_free(t, n);
 }
 
-/* "//a" is refused because "/" is another name of the root, so that its parent would be found. All other malformed paths
- * fail by themselves. */
+/* "//a" is refused because "/" is another name of the root, so that its parent would be found. All other malformed
+ * paths fail by themselves. */
 bool tree_path_usable(struct slice path) {
     if (path.len < 2 || path.data[0] != '/' || path.data[1] == '/')
         return false;
@@ -271,6 +271,7 @@ static void raise_pzxid(struct tree *t, struct znode *n, zxid_t zxid) {
 void tree_delete_node(struct tree *t, struct znode *n, zxid_t zxid) {
     zassert(n != t->root);
     zassert(znode_children(n) == 0);
+    zassert((n->flags & ZNODE_WATCHED) == 0); /* else tree/watch would go on pointing at it */
     walk_before_change(t, n);
     raise_pzxid(t, n->parent, zxid);
     int64_t size = znode_data_size(n);

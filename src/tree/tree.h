@@ -23,7 +23,7 @@ struct tree;
 struct tree *tree_new(const struct tree_options *options);
 /* Only the root, for loading a snapshot: tree_load_node fills it. */
 struct tree *tree_new_empty(const struct tree_options *options);
-/* Walks and listings must have ended before. Touches nothing but the tree, so another thread may do it. NULL is fine. */
+/* Walks and listings must have ended. Touches nothing but the tree, so another thread may do it. NULL is fine. */
 void tree_free(struct tree *t);
 
 const struct tree_options *tree_options(const struct tree *t);
@@ -58,8 +58,8 @@ struct tree_create {
     int64_t time_ms;
 };
 /* ZK_OK and *created set; ZK_NO_NODE (no parent); ZK_NODE_EXISTS (its ACL is replaced by the transaction's, the parent
- * raised as said, *created stays); ZK_BAD_ARGUMENTS (a path that no node can have: validation was left out, or a component
- * is longer than ZNODE_NAME_MAX). hash: tree_hash of the path, or 0 = not at hand. created may be NULL. */
+ * raised as said, *created stays); ZK_BAD_ARGUMENTS (a path that no node can have: validation was left out, or a
+ * component is longer than ZNODE_NAME_MAX). hash: tree_hash of the path, or 0 = not at hand. created may be NULL. */
 int tree_create(struct tree *t, const struct tree_create *c, uint64_t hash, struct znode **created);
 /* ZK_OK or ZK_NO_NODE; the parent's pzxid moves even when only the node is missing. A node with children (possible only
  * in a corrupt log, or when a fuzzy snapshot already has a later incarnation) is ZK_NOT_EMPTY and stays, while the
@@ -77,8 +77,9 @@ void tree_set_watched(struct znode *n, bool watched);
 /* ------------------------------------------------------------------ loading */
 
 /* Adds a node as read from a snapshot. A parent must come before its children; the root (path "") only sets the root's
- * fields. acl: the tree takes a reference of its own, so a loader gives its own back at the end. Returns ZK_OK, ZK_NO_NODE (parent not read yet), ZK_NODE_EXISTS, or
- * ZK_BAD_ARGUMENTS (invalid owner value or path). Fast when siblings come together. */
+ * fields. acl: the tree takes a reference of its own, so a loader gives its own back at the end. Returns ZK_OK,
+ * ZK_NO_NODE (parent not read yet), ZK_NODE_EXISTS, or ZK_BAD_ARGUMENTS (invalid owner value, or a path that no node can
+ * have; characters are not checked). Fast when siblings come together. */
 int tree_load_node(struct tree *t, struct slice path, struct slice data, acl_id_t acl, const struct node_stat *stat);
 /* After the last node: adds /zookeeper/config and the other system nodes if they are missing, arms the quotas and
  * recomputes their usage. */
@@ -119,11 +120,12 @@ bool tree_maintain(struct tree *t);
 struct quota_check {
     bool count_exceeded, bytes_exceeded; /* a hard limit would be exceeded: refuse */
     bool soft_exceeded;                  /* a soft limit would be exceeded: warn */
-    const struct znode *node;            /* the node whose quota it is; NULL = no quota, or the node does not exist yet */
-    int64_t limit, usage;                /* of the first limit that would be exceeded (hard before soft); usage with the change */
+    const struct znode *node;            /* the node whose quota it is; NULL = no quota, or it does not exist yet */
+    int64_t limit, usage;                /* of the first limit exceeded (hard before soft); usage after the change */
 };
 /* Would a change of (count_diff, bytes_diff) at path exceed the deepest armed quota? Usage is that of the applied tree. */
-void tree_quota_check(const struct tree *t, struct slice path, int64_t count_diff, int64_t bytes_diff, struct quota_check *out);
+void tree_quota_check(const struct tree *t, struct slice path, int64_t count_diff, int64_t bytes_diff,
+                      struct quota_check *out);
 /* Text of limits and stats nodes; -1 = not given. Reads tolerantly: what does not parse counts as not given. */
 struct quota_limits {
     int64_t count, bytes, count_hard, bytes_hard;

@@ -547,7 +547,9 @@ static void index_remove(struct watches *w, uint32_t id) {
     while (*link != id)
         link = &entry_at(w, *link)->next;
     *link = entry_at(w, id)->next;
-    if (--w->entries < w->buckets / 2 && w->buckets > BUCKETS_MIN)
+    w->entries--;
+    /* Two at a time, so that none are left over when the last entry goes. */
+    for (int i = 0; i < 2 && w->entries < w->buckets / 2 && w->buckets > BUCKETS_MIN; i++)
         merge_bucket(w);
 }
 
@@ -571,9 +573,7 @@ static uint32_t find_hashed(const struct watches *w, struct slice path, uint32_t
         if (e->hash != hash)
             continue;
         const struct path_copy *copy = copy_of(e);
-        /* The empty path is no alias of the root here. */
-        if (copy != NULL ? slice_eq((struct slice){copy->text, copy->len}, path)
-                         : path.len > 0 && znode_path_is(znode_of(e), path))
+        if (copy != NULL ? slice_eq((struct slice){copy->text, copy->len}, path) : znode_path_is(znode_of(e), path))
             return id;
     }
     return 0;
@@ -744,6 +744,7 @@ void watch_add(struct watches *w, uint32_t watcher, struct slice path, struct zn
     zassert(modes != 0 && (modes & ~(unsigned)WATCH_ALL) == 0);
     zassert(!w->firing);
     reserve_watcher(w, watcher);
+    /* The empty path is no alias of the root here. */
     uint32_t id = find_or_make(w, path, path.len > 0 ? node : NULL);
     unsigned old = modes_of(w, id, watcher);
     if ((old | modes) != old)
@@ -912,9 +913,11 @@ static uint32_t find_fired(const struct watches *w, struct slice path, const str
     if (node != NULL && node->flags & ZNODE_WATCHED)
         return find_by_node(w, node);
     /* No flag and no event that changes what is at the path: nobody watches (invariant 3). */
-    if (node != NULL && (w->copies == 0 || type == EVENT_NODE_DATA_CHANGED || type == EVENT_NODE_CHILDREN_CHANGED))
+    if (node == NULL)
+        return find_by_path(w, path);
+    if (w->copies == 0 || type == EVENT_NODE_DATA_CHANGED || type == EVENT_NODE_CHILDREN_CHANGED)
         return 0;
-    return find_by_path(w, path);
+    return find_hashed(w, path, node->hash);
 }
 
 static void new_stamp(struct watches *w) {

@@ -23,6 +23,7 @@ enum watch_modes {
 struct watches;
 
 struct watches *watches_new(struct tree *t);
+/* Does not touch the tree, which may be gone already; flags that stay behind in its znodes do no harm. */
 void watches_free(struct watches *w);
 
 /* Adds modes for the watcher at path (node: the znode there, or NULL). The path is not validated; "" never fires. */
@@ -36,7 +37,8 @@ typedef void watch_deliver(void *ctx, uint32_t watcher);
 /* Delivers one event to each watcher that it concerns, once per watcher, and spends one-shot watches:
  * created and data changed look at data modes of path, children changed at child modes, deleted at both; for all but
  * children changed recursive watches of path and of every ancestor count, too. node: the znode at path if it is (still)
- * in the tree, else NULL. Returns the number of deliveries. deliver must not add or remove watches. */
+ * in the tree, else NULL. Returns the number of deliveries. deliver must not add or remove watches. The events of a change
+ * must be fired before the next change of the tree: that a znode is not flagged is taken to mean that nobody watches it. */
 size_t watch_fire(struct watches *w, struct slice path, struct znode *node, enum event_type type, watch_deliver *deliver,
                   void *ctx);
 /* To be called before a watched znode leaves the tree: its entry gets its own copy of the path. */
@@ -56,7 +58,7 @@ uint64_t watch_memory(const struct watches *w);     /* bytes held */
  * path is given as text in buf-owned memory that is valid during the call. */
 typedef void watch_visit(void *ctx, struct slice path, uint32_t watcher, unsigned modes);
 void watch_each(const struct watches *w, watch_visit *visit, void *ctx);
-/* Entries of one watcher. */
+/* The entries of one watcher, whatever the modes. */
 void watch_each_of(const struct watches *w, uint32_t watcher, watch_visit *visit, void *ctx);
 
 #endif

@@ -69,8 +69,8 @@ class Operations(KazooTest):
         self.assertRaises(exceptions.NoAuthError, k.set_acls, root + "/a", OPEN_ACL_UNSAFE)
         k.add_auth("digest", "bob:pw")
         self.assertEqual(k.get_acls(root + "/a")[0], [acl, make_acl("ip", "127.0.0.1", read=True)])
+        self.assertRaises(exceptions.BadVersionError, k.set_acls, root + "/a", OPEN_ACL_UNSAFE, version=5)
         self.assertEqual(k.set_acls(root + "/a", READ_ACL_UNSAFE, version=0).acl_version, 1)
-        self.assertRaises(exceptions.BadVersionError, k.set_acls, root + "/a", OPEN_ACL_UNSAFE, version=0)
         self.assertRaises(exceptions.NoAuthError, k.set, root + "/a", b"")
         self.assertRaises(exceptions.InvalidACLError, k.create, root + "/b",
                           acl=[ACL(31, make_acl("nonsense", "x").id)])
@@ -142,9 +142,7 @@ class Operations(KazooTest):
 
     def test_chroot(self):
         k, root = self.client(), self.root
-        inner = self.client(start=False)
-        inner.set_hosts("127.0.0.1:%d%s" % (self.server.port, root))
-        inner.start()
+        inner = self.client(chroot=root)
         self.assertEqual(inner.create("/a", b"x"), "/a")
         self.assertEqual(k.get(root + "/a")[0], b"x")
 
@@ -255,7 +253,7 @@ class Sessions(KazooTest):
         self.assertEqual(k.exists(root + "/e").owner_session_id, ident[0])
 
     def test_server_restart(self):
-        k, root, seen = self.client(auth_data=[("digest", "bob:pw")]), self.root, queue.Queue()
+        k, root, seen = self.client(timeout=4.0, auth_data=[("digest", "bob:pw")]), self.root, queue.Queue()
         k.create(root + "/e", ephemeral=True)
         k.create(root + "/mine", acl=CREATOR_ALL_ACL)
         DataWatch(k, root, lambda data, stat: seen.put(data))

@@ -108,6 +108,30 @@ class Stored(ServerTest):
         self.assertEqual(got[0], OPEN[0])
         self.assertEqual((set(got[1:]), len(got)), (both, 3))
 
+    def test_duplicates_go_before_the_expansion_only(self):
+        c = self.connect()
+        c.auth("digest", b"bob:pw")
+        bob = only(31, "digest", digest("bob:pw"))
+        self.assertEqual(self.stored(c, only(31, "auth", "") + only(31, "auth", "x") + bob), bob * 3)
+        self.assertEqual(self.stored(c, only(31, "auth", "") * 2), bob)
+
+    def test_null_ids_and_schemes(self):
+        c = self.connect()
+        c.auth("digest", b"bob:pw")
+        for scheme in ("world", "digest", "ip"):
+            self.refused(c, only(31, scheme, None), Err.MARSHALLING)
+            self.refused(c, OPEN + only(31, scheme, None), Err.MARSHALLING)
+        for scheme, ident in ((None, "x"), (None, None), ("nonsense", None)):
+            self.refused(c, only(31, scheme, ident))
+        # The entries are looked at one by one, so the first bad one decides.
+        self.refused(c, only(31, "nonsense", "x") + only(31, "digest", None))
+
+    def test_null_id_with_auth_is_what_some_clients_send(self):
+        c = self.connect()
+        self.refused(c, only(31, "auth", None))
+        c.auth("digest", b"bob:pw")
+        self.assertEqual(self.stored(c, only(31, "auth", None)), only(31, "digest", digest("bob:pw")))
+
     def test_auth_without_identity(self):
         c = self.connect()
         self.refused(c, only(31, "auth", ""))
@@ -128,7 +152,7 @@ class Allowed(ServerTest):
 
     def test_odd_digest_texts(self):
         c, root = self.connect(), self.root
-        for text in ("bob:a:b", "nocolon", ":empty user", "bob:", "\u00e9:\u4e2d"):
+        for text in ("bob:a:b", "nocolon", ":empty user", "bob:", "\u00e9:\u4e2d", "", ":"):
             with self.subTest(text):
                 c.set_acl(root, only(ALL, "digest", digest(text)))
                 self.fails(Err.NO_AUTH, self.connect().get_data, root)
@@ -137,6 +161,12 @@ class Allowed(ServerTest):
                 d.get_data(root)
                 self.assertIn(("digest", text.split(":")[0]), d.who_am_i())
                 d.set_acl(root, OPEN)
+
+    def test_digest_text_that_is_no_utf8(self):
+        c, root = self.connect(), self.root
+        c.auth("digest", b"\xff:\x80x")
+        c.set_acl(root, only(ALL, "digest", digest("\ufffd:\ufffdx")))
+        c.get_data(root)
 
     def test_each_bit_for_its_operation(self):
         c, root = self.connect(), self.root
@@ -240,7 +270,7 @@ class AuthPackets(ServerTest):
 
     def test_failures_close_the_connection(self):
         for scheme, data in (("world", b"anyone"), ("auth", b""), ("super", b""), ("nonsense", b"x"),
-                             ("", b""), ("sasl", b"bob"), ("x509", b"CN=a"), ("digest", None)):
+                             ("", b""), (None, b"x"), ("sasl", b"bob"), ("x509", b"CN=a"), ("digest", None)):
             with self.subTest(scheme):
                 c = self.connect()
                 c.send(wire.auth(scheme, data), xid=-4)
@@ -317,6 +347,12 @@ class SkipAcl(ServerTest):
         c.delete(root + "/a/b")
         c.set_acl(root + "/a", only(READ))
         self.assertEqual(c.set_data("/zookeeper/config", b"").version, 1)
+
+    def test_form_is_checked_all_the_same(self):
+        c, root = self.connect(), self.root
+        for acl in ([], None, only(31, "nonsense", "x"), only(31, "digest", "a"), only(31, "auth", "")):
+            self.fails(Err.INVALID_ACL, c.create, root + "/a", acl=acl)
+            self.fails(Err.INVALID_ACL, c.set_acl, root, acl)
 
 
 class DigestAlgorithm(ServerTest):

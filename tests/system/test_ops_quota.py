@@ -122,6 +122,16 @@ class Bookkeeping(QuotaTest):
         c.create(root + "/b", b"1")
         self.assertEqual(self.usage(c, root), (3, 6))
 
+    def test_stats_set_by_hand_are_the_new_base(self):
+        c, root = self.connect(), self.root
+        self.arm(c, root, b"count=100,bytes=1000")
+        c.set_data(QUOTA + root + "/zookeeper_stats", b"count=58,bytes=7")
+        c.create(root + "/a", b"12")
+        self.assertEqual(self.usage(c, root), (59, 9))
+        c.delete(QUOTA + root + "/zookeeper_stats")
+        c.create(QUOTA + root + "/zookeeper_stats", b"anything")
+        self.assertEqual(self.usage(c, root), (2, 2))
+
     def test_limits_node_without_stats_node(self):
         c, root = self.connect(), self.root
         c.create(QUOTA + root)

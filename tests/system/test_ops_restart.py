@@ -68,6 +68,17 @@ class Restart(ServerTest):
         data, stat = self.connect().get_data(root)
         self.assertEqual((data, stat.version), (b"399", 400))
 
+    def test_what_was_answered_survives_a_crash_under_load(self):
+        c, root = self.connect(), self.root
+        for n in range(2000):
+            c.send(wire.create("%s/n%d" % (root, n)))
+        for _ in range(700):
+            self.assertEqual(c.reply().err, 0)
+        self.server.restart(crash=True)
+        names = self.connect().get_children(root)
+        self.assertGreaterEqual(len(names), 700)
+        self.assertEqual(set(names), {"n%d" % n for n in range(len(names))}, "a gap in the history")
+
     def test_closed_session_stays_closed(self):
         c = self.connect()
         c.end_session()
@@ -131,13 +142,35 @@ class ReapersAfterRestart(ServerTest):
 
 
 class ExtendedTypesSwitchedOff(ServerTest):
-    def test_container_stays_a_container(self):
-        c, root = self.connect(), self.root
-        c.create_container(root + "/c")
+    """TTL nodes then look like ephemerals of sessions that do not exist."""
+
+    def restarted_without(self, *requests):
+        """A connection to a server that made the nodes with extended types and lost the option."""
+        self.server.options["extendedTypesEnabled"] = "true"
         self.server.restart()
-        c = self.connect()
+        c = self.connect(timeout=40000)
+        for request in requests:
+            c.call(request)
+        self.server.options["extendedTypesEnabled"] = "false"
+        self.server.restart()
+        return self.renew(c)
+
+    def test_ttl_nodes_go_others_stay(self):
+        root = self.root
+        c = self.restarted_without(
+            wire.create_ttl(root + "/t1", 10 ** 9), wire.create_ttl(root + "/t2", 10 ** 9),
+            wire.create_container(root + "/c"), wire.create(root + "/e", flags=EPHEMERAL))
+        self.assertEqual(sorted(c.get_children(root)), ["c", "e"])
         self.assertEqual(c.exists(root + "/c").ephemeralOwner, 0)
         c.create(root + "/c/child")
+
+    def test_ttl_node_with_children(self):
+        root = self.root
+        c = self.restarted_without(wire.create_ttl(root + "/t", 10 ** 9), wire.create(root + "/t/child"))
+        self.assertEqual(c.create(root + "/a"), root + "/a")
+        self.server.restart()
+        c = self.renew(c)
+        c.exists(root + "/a")
 
 
 if __name__ == "__main__":

@@ -97,6 +97,11 @@ START_TEST(ids_are_used_again) {
     ck_assert_uint_eq(acl_intern(t, one(3, "ip", "1.1.1.1")), first);
     ck_assert_uint_eq(acl_intern(t, one(4, "ip", "1.1.1.1")), 3);
     ck_assert(slice_eq(acl_bytes(t, second), one(2, "ip", "1.1.1.1")));
+    for (acl_id_t id = 1; id <= 3; id++)
+        acl_unref(t, id);
+    for (int32_t i = 5; i < 8; i++)
+        ck_assert_uint_le(acl_intern(t, one(i, "ip", "1.1.1.1")), 3);
+    ck_assert_uint_eq(acl_intern(t, one(8, "ip", "1.1.1.1")), 4);
 }
 END_TEST
 

@@ -481,6 +481,9 @@ START_TEST(histogram_merge_is_adding_all) {
         histogram_add(i % 3 ? &a : &b, value);
         histogram_add(&both, value);
     }
+    histogram_merge(&b, &a);
+    ck_assert_mem_eq(&b, &both, sizeof b);
+    histogram_reset(&a);
     histogram_merge(&a, &b);
     ck_assert_mem_eq(&a, &both, sizeof a);
 }

@@ -1039,6 +1039,9 @@ START_TEST(checks_of_authentication) {
     ASSERT_ERROR("zoo.cfg:1: DigestAuthenticationProvider.digestAlg: 'rot13' is not allowed");
     load_checked("DigestAuthenticationProvider.digestAlg=SHA-256");
     ASSERT_SILENT();
+    load_checked("DigestAuthenticationProvider.digestAlg=sha");
+    ASSERT_SILENT();
+    ck_assert_str_eq(cfg.digest_auth_alg, "SHA1");
     load_checked("skipACL=yes");
     ASSERT_MESSAGE(CONFIG_WARNING, "zoo.cfg:1: skipACL is yes");
     load_checked("enforce.auth.enabled=true");

@@ -5,7 +5,7 @@
 #include "tree/path.h"
 
 static void expect(struct slice path, bool valid) {
-    ck_assert_msg(path_valid(path) == valid, "%.*s should be %s", (int)path.len, path.data, valid ? "valid" : "invalid");
+    ck_assert_msg(path_valid(path) == valid, "%.*s: valid should be %d", (int)path.len, path.data, valid);
 }
 #define VALID(text) expect(SLICE_LIT(text), true)
 #define INVALID(text) expect(SLICE_LIT(text), false)
@@ -133,7 +133,8 @@ END_TEST
 
 START_TEST(parent_and_name) {
     static const char *const cases[][3] = {
-        {"/a", "", "a"}, {"/a/b", "/a", "b"}, {"/", "", ""}, {"/a/b/", "/a/b", ""}, {"x/y", "x", "y"}, {"//a", "/", "a"},
+        {"/a", "", "a"},         {"/a/b", "/a", "b"}, {"/", "", ""},
+        {"/a/b/", "/a/b", ""}, {"x/y", "x", "y"},   {"//a", "/", "a"},
     };
     for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
         ck_assert(slice_is(path_parent(slice_of(cases[i][0])), cases[i][1]));

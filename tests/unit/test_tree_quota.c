@@ -207,7 +207,8 @@ START_TEST(limits_without_stats) {
 END_TEST
 
 START_TEST(unreadable_stats_are_repaired) {
-    static const char *const bad[] = {NULL, "", "nonsense", "count=,bytes=3", "count=3", "bytes=1,count=99999999999999999999"};
+    static const char *const bad[] = {
+        NULL, "", "nonsense", "count=,bytes=3", "count=3", "bytes=1,count=99999999999999999999"};
     for (size_t i = 0; i < ARRAY_LEN(bad); i++) {
         struct tree *t = new_tree();
         put_all(t, "/a", "");

@@ -33,7 +33,8 @@ static bool has(const struct record *r, const char *entry) {
     buf_free(&b);
     return once;
 }
-#define EXPECT_ENTRY(r, entry) ck_assert_msg(has((r), (entry " ")), "%s not once in %.*s", entry, (int)(r)->text.len, (r)->text.data)
+#define EXPECT_ENTRY(r, entry)                                                                                         \
+    ck_assert_msg(has((r), (entry " ")), "%s not once in %.*s", entry, (int)(r)->text.len, (r)->text.data)
 #define EXPECT_TEXT(r, want)                                                                                           \
     ck_assert_msg(slice_is(buf_slice(&(r)->text), (want)), "%.*s", (int)(r)->text.len, (r)->text.data)
 

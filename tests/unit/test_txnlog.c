@@ -129,7 +129,7 @@ START_TEST(cut_at_every_byte) {
         ck_assert_int_eq(at.offset, len < TXNLOG_HEADER_BYTES ? 0 : offsets[complete]);
         int64_t offset;
         zxid_t zxid;
-        ck_assert(!txnlog_reader_resync(r, &offset, &zxid));
+        ck_assert(!txnlog_reader_resync(r, -1, &offset, &zxid));
         txnlog_reader_close(r);
     }
     buf_free(&whole);
@@ -156,7 +156,7 @@ START_TEST(every_bit_flipped) {
         if (i / 8 == offsets[3] - 1)
             ck_assert_int_eq(at.damage, TXNLOG_BAD_END_BYTE);
         ck_assert(at.status == TXNLOG_DAMAGED || (at.status == TXNLOG_TORN && byte >= 8 && byte < 12));
-        ck_assert(txnlog_reader_resync(r, &offset, &zxid));
+        ck_assert(txnlog_reader_resync(r, -1, &offset, &zxid));
         ck_assert_int_eq(offset, offsets[3]);
         ck_assert_int_eq(zxid, 4);
         /* Only the length word can lead astray. */
@@ -183,7 +183,7 @@ START_TEST(header_damage) {
         if (i < 4) {
             ck_assert_int_eq(at.damage, TXNLOG_BAD_MAGIC);
             ck_assert_int_eq(at.offset, 0);
-            ck_assert(txnlog_reader_resync(r, &offset, &zxid));
+            ck_assert(txnlog_reader_resync(r, -1, &offset, &zxid));
             ck_assert_int_eq(offset, 16);
         } else { /* version and dbid are not looked at */
             ck_assert_int_eq(at.status, TXNLOG_RECORD);
@@ -205,7 +205,7 @@ START_TEST(zero_hole) {
     ck_assert_int_eq(at.status, TXNLOG_END);
     ck_assert_int_eq(at.offset, offsets[2]);
     ck_assert_int_eq(txnlog_reader_data_end(r, at.offset), offsets[5]);
-    ck_assert(txnlog_reader_resync(r, &offset, &zxid));
+    ck_assert(txnlog_reader_resync(r, -1, &offset, &zxid));
     ck_assert_int_eq(offset, offsets[3]);
     txnlog_reader_close(r);
     buf_free(&whole);
@@ -223,7 +223,7 @@ START_TEST(older_entries_in_data_do_not_count) {
     struct txnlog_reader *r = open_log("log.32");
     read_entries(r, 50, &next);
     ck_assert_int_eq(next, 52);
-    ck_assert(!txnlog_reader_resync(r, &offset, &zxid));
+    ck_assert(!txnlog_reader_resync(r, 51, &offset, &zxid));
     txnlog_reader_close(r);
     buf_free(&b);
     buf_free(&old);
@@ -287,7 +287,7 @@ START_TEST(resync_far_away) {
     struct txnlog_reader *r = open_log("log.1");
     txnlog_reader_next(r);
     ck_assert_int_eq(txnlog_reader_next(r).damage, TXNLOG_BAD_CHECKSUM);
-    ck_assert(txnlog_reader_resync(r, &offset, &zxid));
+    ck_assert(txnlog_reader_resync(r, -1, &offset, &zxid));
     ck_assert_int_eq(offset, (int64_t)behind);
     ck_assert_int_eq(zxid, 3);
     txnlog_reader_close(r);
@@ -305,7 +305,7 @@ START_TEST(padding_is_looked_through_quickly) {
     struct txnlog_reader *r = open_log("log.1");
     read_entries(r, 1, &next);
     clock_t start = clock();
-    ck_assert(!txnlog_reader_resync(r, &offset, &zxid));
+    ck_assert(!txnlog_reader_resync(r, -1, &offset, &zxid));
     ck_assert_int_eq(txnlog_reader_data_end(r, (int64_t)b.len), (int64_t)b.len);
     /* Byte by byte it would take much longer, whatever the machine and the sanitizer. */
     ck_assert_int_lt((clock() - start) / (CLOCKS_PER_SEC / 1000), 5000);
@@ -334,7 +334,7 @@ START_TEST(disk_errors_are_told) {
         ck_assert(at.status == TXNLOG_IO || next == 6);
         if (at.status == TXNLOG_IO)
             ck_assert_int_eq(at.err, -EIO);
-        txnlog_reader_resync(r, &offset, &zxid);
+        txnlog_reader_resync(r, -1, &offset, &zxid);
         txnlog_reader_data_end(r, 16);
         ck_assert_int_eq(txnlog_reader_err(r), disk.calls >= n ? -EIO : 0);
         txnlog_reader_close(r);

@@ -532,22 +532,76 @@ static uint64_t fresh_memory(void) {
 START_TEST(crowd_on_one_path) {
     create("/a", "", "");
     for (uint32_t i = 0; i < CROWD; i++)
-        add(i, "/a", i % 4 == 0 ? WATCH_DATA_PERSISTENT : WATCH_DATA);
+        add(i, "/a", i % 10 == 0 ? WATCH_DATA_PERSISTENT : WATCH_DATA);
     expect_counts(CROWD, CROWD, 1);
-    ck_assert_uint_lt(watch_memory(w), CROWD * (8 + 16 + 8));
+    uint64_t memory = watch_memory(w);
+    ck_assert_uint_lt(memory, CROWD * (8 + 16 + 8));
     fire_at("/a", get(t, "/a"), EVENT_NODE_DATA_CHANGED);
     ck_assert_uint_eq(told_count, CROWD);
     for (uint32_t i = 0; i < CROWD; i++)
         EXPECT(told[i] == i);
-    expect_counts(CROWD / 4, CROWD / 4, 1);
+    expect_counts(CROWD / 10, CROWD / 10, 1);
+    ck_assert_uint_lt(watch_memory(w), memory - CROWD * 3);
     fire_at("/a", get(t, "/a"), EVENT_NODE_DATA_CHANGED);
-    ck_assert_uint_eq(told_count, CROWD / 4);
-    for (uint32_t i = 0; i < CROWD / 4; i++)
-        EXPECT(told[i] == i * 4);
+    ck_assert_uint_eq(told_count, CROWD / 10);
+    for (uint32_t i = 0; i < CROWD / 10; i++)
+        EXPECT(told[i] == i * 10);
     for (uint32_t i = 0; i < CROWD; i++)
         EXPECT(watch_drop(w, i, 1));
     expect_counts(0, 0, 0);
     ck_assert(!marked("/a"));
+}
+END_TEST
+
+static void count_visit(void *ctx, struct slice path, uint32_t watcher, unsigned m) {
+    EXPECT(slice_is(path, "/a") && watcher < CROWD + 2 && m == WATCH_DATA);
+    ++*(uint32_t *)ctx;
+}
+
+/* Large tables are moved piecemeal: all must be there at any stage of it, to be visited, fired and freed. */
+START_TEST(crowd_at_every_size) {
+    uint32_t visited;
+    for (uint32_t i = 0; i < CROWD; i++) {
+        add(i + 2, "/a", WATCH_DATA);
+        /* This one comes and goes meanwhile; its number is also the mark of a slot that was moved. */
+        EXPECT(watch_remove(w, 1, SLICE_LIT("/a"), WATCH_ALL) == (i % 2 ? WATCH_CHILD : 0));
+        EXPECT(watch_count(w) == i + 1);
+        if (i % 2 == 0)
+            add(1, "/a", WATCH_CHILD);
+        if (i % 997 == 0) {
+            visited = 0;
+            watch_each(w, count_visit, &visited);
+            EXPECT(visited == i + 1);
+        }
+    }
+    for (uint32_t size = 20000; size < 60000; size += 1000) {
+        fire_at("/a", NULL, EVENT_NODE_CREATED);
+        EXPECT(told_count == (size == 20000 ? CROWD : size - 1000));
+        EXPECT(watch_count(w) == 0);
+        for (uint32_t i = 0; i < size; i++)
+            add(i, "/a", WATCH_DATA);
+    }
+}
+END_TEST
+
+/* Each watcher watches many paths, so that a firing takes the entry out of many tables. */
+START_TEST(crowd_on_several_paths) {
+    char path[8];
+    for (uint32_t i = 0; i < 500; i++) {
+        for (int p = 0; p < 60; p++) {
+            snprintf(path, sizeof path, "/%d", p);
+            add(i, path, WATCH_DATA);
+        }
+    }
+    for (int p = 59; p >= 0; p--) {
+        snprintf(path, sizeof path, "/%d", p);
+        fire_at(path, NULL, EVENT_NODE_CREATED);
+        EXPECT(told_count == 500);
+        EXPECT(watch_count(w) == (uint64_t)p * 500);
+        EXPECT(p == 0 || modes(77, "/0") == WATCH_DATA);
+    }
+    for (uint32_t i = 0; i < 500; i++)
+        EXPECT(watch_drop(w, i, 0));
 }
 END_TEST
 
@@ -572,6 +626,26 @@ START_TEST(crowd_of_paths) {
         ;
     expect_counts(0, 0, 0);
     ck_assert_uint_lt(watch_memory(w), before + 128 * 1024); /* all but one chunk and one block of heads is given back */
+}
+END_TEST
+
+/* Entries that are given back are used again, wherever they were. */
+START_TEST(paths_come_and_go) {
+    struct rng r = {3};
+    char path[32];
+    uint64_t memory = 0;
+    for (uint32_t i = 0; i < 200000; i++) {
+        uint64_t k = rng_below(&r, 40000); /* fixed width: equal path copies */
+        snprintf(path, sizeof path, "/%05u", (unsigned)k);
+        watch_add(w, (uint32_t)k, slice_of(path), NULL, WATCH_DATA);
+        k = rng_below(&r, 40000);
+        snprintf(path, sizeof path, "/%05u", (unsigned)k);
+        watch_remove(w, (uint32_t)k, slice_of(path), WATCH_ALL);
+        if (i == 150000)
+            memory = watch_memory(w);
+    }
+    ck_assert_uint_lt(watch_memory(w), memory + memory / 8);
+    ck_assert_uint_gt(watch_count(w), 15000);
 }
 END_TEST
 
@@ -605,6 +679,7 @@ START_TEST(large_sets_against_a_model) {
     struct rng r = {(uint64_t)_i};
     bool by_path = _i == 1;
     uint64_t count = 0;
+    memset(model, 0, sizeof model);
     char path[32];
     for (int step = 0; step < 700000; step++) {
         uint32_t k = (uint32_t)rng_below(&r, N);
@@ -650,11 +725,15 @@ END_TEST
 static char paths[PATHS][64];
 static uint8_t model[PATHS][WATCHERS];
 
-/* Three levels: /x, /x/y, /x/y/z; and the root. */
+/* The root and three levels below: /x, /x/y, /x/y/z, with three names each. */
 static void make_paths(void) {
-    for (int i = 0; i < PATHS; i++)
-        snprintf(paths[i], sizeof paths[i], i == 0 ? "/" : i < 4 ? "/%d" : i < 13 ? "/%d/%d" : "/%d/%d/%d", i < 4 ? i : 1 + i % 3,
-                 i < 13 ? i / 4 : i / 3 % 3 + 1, i / 9);
+    snprintf(paths[0], sizeof paths[0], "/");
+    for (int i = 0; i < 3; i++)
+        snprintf(paths[1 + i], sizeof paths[0], "/%d", i);
+    for (int i = 0; i < 9; i++)
+        snprintf(paths[4 + i], sizeof paths[0], "/%d/%d", i / 3, i % 3);
+    for (int i = 0; i < 27; i++)
+        snprintf(paths[13 + i], sizeof paths[0], "/%d/%d/%d", i / 9, i / 3 % 3, i % 3);
 }
 
 static bool below(const char *path, const char *ancestor) {
@@ -697,13 +776,13 @@ static void check_model(void) {
         for (uint32_t k = 0; k < WATCHERS; k++) {
             EXPECT(modes(k, paths[p]) == model[p][k]);
             data += (model[p][k] & DATA_MODES) != 0;
-            all += ((model[p][k] & DATA_MODES) != 0) + ((model[p][k] & CHILD_MODES) != 0);
+            all += (model[p][k] & CHILD_MODES) != 0;
             any |= model[p][k] != 0;
         }
         data_paths += data > before;
         EXPECT(get(t, paths[p]) == NULL || marked(paths[p]) == any);
     }
-    EXPECT(watch_count(w) == all && watch_data_count(w) == data && watch_path_count(w) == data_paths);
+    EXPECT(watch_count(w) == all + data && watch_data_count(w) == data && watch_path_count(w) == data_paths);
 }
 
 static void random_change(struct rng *r) {
@@ -814,7 +893,10 @@ static void add_many(Suite *s) {
     tcase_set_timeout(tc, 300); /* valgrind */
     tcase_add_checked_fixture(tc, setup, teardown);
     tcase_add_test(tc, crowd_on_one_path);
+    tcase_add_test(tc, crowd_at_every_size);
+    tcase_add_test(tc, crowd_on_several_paths);
     tcase_add_test(tc, crowd_of_paths);
+    tcase_add_test(tc, paths_come_and_go);
     tcase_add_loop_test(tc, memory_per_watch, 0, 2);
     tcase_add_loop_test(tc, large_sets_against_a_model, 0, 2);
     tcase_add_loop_test(tc, against_a_naive_model, 0, 6);

@@ -61,8 +61,8 @@ static inline void expect_data(const struct tree *t, const char *path, const cha
 
 static inline bool stat_equal(const struct node_stat *a, const struct node_stat *b) {
     return a->czxid == b->czxid && a->mzxid == b->mzxid && a->pzxid == b->pzxid && a->ctime == b->ctime &&
-           a->mtime == b->mtime && a->version == b->version && a->cversion == b->cversion && a->aversion == b->aversion &&
-           a->owner == b->owner;
+           a->mtime == b->mtime && a->version == b->version && a->cversion == b->cversion &&
+           a->aversion == b->aversion && a->owner == b->owner;
 }
 
 /* ------------------------------------------------------------------ the checker */
@@ -137,6 +137,7 @@ static inline void check_node(const struct tree *t, struct znode *n, struct buf 
     struct totals below = {0};
     ck_assert_ptr_eq(tree_find(t, p), n);
     ck_assert(znode_path_is(n, p));
+    ck_assert_uint_eq(n->hash, (uint32_t)tree_hash(t, p));
     bool system = slice_starts(p, SLICE_LIT("/zookeeper/"));
     ck_assert(((n->flags & ZNODE_SYSTEM) != 0) == system);
     if (tree_options(t)->digest_enabled) {

@@ -270,7 +270,7 @@ class Storm(Row):
                 raise
             result = benchmark.results()["storm"]
         return {name: result[name] for name in ("all_back_ms", "lost_sessions", "retries", "ping_p99_ms", "ping_max_ms",
-                                                "session_timeout_ms")}
+                                                "client_lag_max_ms", "session_timeout_ms")}
 
     def checks(self, figures, sizes):
         timeout = get(figures, "zabra", "session_timeout_ms")

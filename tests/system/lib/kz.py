@@ -14,16 +14,15 @@ logging.getLogger("kazoo").propagate = False
 
 
 class KazooTest(ServerTest):
-    def client(self, start=True, **kw):
+    def client(self, chroot="", **kw):
         """A started client, stopped at the end of the test."""
         retry = dict(max_tries=-1, delay=0.02, backoff=1, max_delay=0.1, ignore_expire=True)
         kw.setdefault("timeout", 10.0)
         kw.setdefault("connection_retry", dict(retry))
-        client = KazooClient(hosts="127.0.0.1:%d" % self.server.port, **kw)
+        client = KazooClient(hosts="127.0.0.1:%d%s" % (self.server.port, chroot), **kw)
         self.addCleanup(client.close)
         self.addCleanup(client.stop)
-        if start:
-            client.start(DEADLINE)
+        client.start(DEADLINE)
         return client
 
     def run_in_thread(self, function, *args):

@@ -99,7 +99,7 @@ class Server:
                 raise AssertionError("server exited with %d at start\n%s"
                                      % (self.process.returncode, self.log_tail()))
             try:
-                if "Mode: " in self.word("srvr", timeout=2):
+                if "Mode: " in self.word("srvr", timeout=0.5):
                     return
             except (OSError, wire.Timeout):
                 pass
