@@ -324,7 +324,8 @@ static bool id_matches(const struct auth_options *o, enum scheme scheme, struct 
     return false;
 }
 
-enum auth_result auth_packet(const struct auth_options *o, struct identity_set *set, struct slice scheme, struct slice data) {
+enum auth_result auth_packet(const struct auth_options *o, struct identity_set *set, struct slice scheme,
+                             struct slice data) {
     switch (scheme_of(o, scheme)) {
     case SCHEME_IP: /* the connection has had its address from the start */
         return AUTH_OK;
@@ -369,11 +370,8 @@ bool auth_allowed(const struct auth_options *o, const struct acl_table *t, acl_i
 
 void auth_skip_acl(struct jute_in *in) {
     int32_t count = jute_count(in);
-    for (int32_t i = 0; i < count && !in->failed; i++) {
-        struct acl_entry e = acl_entry_get(in);
-        if (e.id.data == NULL)
-            in->failed = true;
-    }
+    for (int32_t i = 0; i < count && !in->failed; i++)
+        acl_entry_get(in);
 }
 
 /* The different entries of one list, as encoded bytes, by their hash. A frame holds tens of thousands of entries, so
@@ -423,19 +421,23 @@ static bool expand_auth(const struct auth_options *o, int32_t perms, const struc
     return *count > before;
 }
 
-/* Appends what the entry stands for; false if it is not valid. */
-static bool fix_entry(const struct auth_options *o, const struct acl_entry *e, const struct identity_set *set,
-                      uint32_t limit, struct buf *out, int32_t *count) {
+/* Appends what the entry stands for. A null id means something to scheme auth only; to the other known schemes it is a
+ * request that cannot be read, and to unknown ones just as wrong as any other id. */
+static int fix_entry(const struct auth_options *o, const struct acl_entry *e, const struct identity_set *set,
+                     uint32_t limit, struct buf *out, int32_t *count) {
     if (e->scheme.data == NULL)
-        return false;
+        return ZK_INVALID_ACL;
     if (slice_is(e->scheme, "auth"))
-        return expand_auth(o, e->perms, set, limit, out, count);
-    bool world = slice_is(e->scheme, "world") && slice_is(e->id, "anyone");
-    if (!world && !id_valid(scheme_of(o, e->scheme), e->id))
-        return false;
+        return expand_auth(o, e->perms, set, limit, out, count) ? ZK_OK : ZK_INVALID_ACL;
+    bool world = slice_is(e->scheme, "world");
+    enum scheme scheme = scheme_of(o, e->scheme);
+    if (e->id.data == NULL)
+        return world || scheme != SCHEME_UNKNOWN ? ZK_MARSHALLING_ERROR : ZK_INVALID_ACL;
+    if (!(world && slice_is(e->id, "anyone")) && !id_valid(scheme, e->id))
+        return ZK_INVALID_ACL;
     acl_entry_put(out, e);
     ++*count;
-    return true;
+    return ZK_OK;
 }
 
 int auth_fix_acl(const struct auth_options *o, struct jute_in *in, const struct identity_set *set, uint32_t limit,
@@ -450,23 +452,24 @@ int auth_fix_acl(const struct auth_options *o, struct jute_in *in, const struct 
 
     struct seen seen;
     size_t start = out->len, max_bytes = size_max((size_t)(in->p - reader.p) + 4, EXPANDED_MAX_BYTES);
-    bool valid = true;
+    int err = ZK_OK;
     seen_init(&seen, (size_t)entries);
     jute_put_int(out, 0);
-    for (int32_t i = 0; i < entries && valid; i++) {
+    for (int32_t i = 0; i < entries && err == ZK_OK; i++) {
         const char *raw = (const char *)reader.p;
         struct acl_entry e = acl_entry_get(&reader);
         if (seen_add(&seen, (struct slice){raw, (size_t)((const char *)reader.p - raw)}))
             continue;
-        valid = fix_entry(o, &e, set, limit, out, &count) && out->len - start <= max_bytes;
+        err = fix_entry(o, &e, set, limit, out, &count);
+        if (err == ZK_OK && out->len - start > max_bytes)
+            err = ZK_INVALID_ACL;
     }
     seen_free(&seen);
-    if (!valid) {
+    if (err == ZK_OK)
+        jute_patch_int(out, start, count);
+    else
         out->len = start;
-        return ZK_INVALID_ACL;
-    }
-    jute_patch_int(out, start, count);
-    return ZK_OK;
+    return err;
 }
 
 void auth_mask_acl(struct slice encoded, struct buf *out) {

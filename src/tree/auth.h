@@ -56,11 +56,11 @@ bool auth_allowed(const struct auth_options *o, const struct acl_table *t, acl_i
 
 /* Validates and expands the vector<ACL> of a create or setACL, which starts at in->p, into its canonical encoded form,
  * appended to out: duplicates dropped, scheme auth expanded. Returns ZK_OK, ZK_INVALID_ACL, or ZK_MARSHALLING_ERROR (null
- * id string or bytes that run out). A list that only the expansion makes longer than 1 MiB is ZK_INVALID_ACL, too. in is
+ * id where the scheme needs one, or bytes that run out). A list that only the expansion makes longer than 1 MiB is ZK_INVALID_ACL, too. in is
  * left behind the vector unless it failed to decode. */
 int auth_fix_acl(const struct auth_options *o, struct jute_in *in, const struct identity_set *set, uint32_t limit,
                  struct buf *out);
-/* Only skips over a vector<ACL>; sets in->failed if it does not decode (a null id string counts). */
+/* Only skips over a vector<ACL>; sets in->failed if it does not decode. */
 void auth_skip_acl(struct jute_in *in);
 
 /* Appends the list as a requester without ADMIN sees it: digest ids cut at the first colon, ":x" put in its place. */

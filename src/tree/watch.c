@@ -1,7 +1,7 @@
 /* Three structures, made so that ten million watches fit into memory and nothing ever has to be copied in one go:
  *
- *   entries   one per watched path, 24 bytes, in chunks; named by number. A path with a single watcher keeps its word in the
- *             entry itself, else the entry points to a set of words.
+ *   entries   one per watched path, 24 bytes, in chunks; named by number. A path with a single watcher keeps its word in
+ *             the entry itself, else the entry points to a set of words.
  *   index     finds the entry of a path: hash chains through the entries, one bucket per entry. It grows and shrinks by one
  *             bucket at a time (linear hashing), so there is no big rehash.
  *   watchers  for each watcher the set of the numbers of its entries.
@@ -370,11 +370,11 @@ struct watches {
     uint32_t chunk_count;
     uint32_t room; /* first chunk with a free entry, or NO_CHUNK */
 
-    uint32_t **heads;           /* blocks of HEADS_BLOCK bucket heads */
-    uint32_t buckets;           /* in use */
-    uint32_t bucket_mask;       /* the power of two that is not below buckets, less one */
-    uint32_t entries;           /* in the index */
-    uint32_t copies;            /* entries with a copy of their path */
+    uint32_t **heads;     /* blocks of HEADS_BLOCK bucket heads */
+    uint32_t buckets;     /* in use */
+    uint32_t bucket_mask; /* the power of two that is not below buckets, less one */
+    uint32_t entries;     /* in the index */
+    uint32_t copies;      /* entries with a copy of their path */
 
     struct set *watchers; /* entries of each watcher */
     uint32_t *stamps;     /* the last firing that told the watcher; NULL until there are recursive watches */

@@ -202,11 +202,11 @@ class SlowRemoval(Reaped):
         c.multi(*[r for n in range(4) for r in (wire.create_container("%s/n%d" % (root, n), flags=CONTAINER),
                                                 wire.create("%s/n%d/c" % (root, n)))])
         c.multi(*[wire.delete("%s/n%d/c" % (root, n)) for n in range(4)])
-        c.seen()
         times = []
-        for _ in range(4):
-            self.assertEqual(c.event().type, Ev.DELETED)
-            times.append(time.monotonic())
+        while len(times) < 4:
+            event = c.event()
+            if event.type == Ev.DELETED and not event.path.endswith("/c"):
+                times.append(time.monotonic())
         self.assertGreater(times[3] - times[0], 0.55)      # three pauses of 200 ms
 
 

@@ -490,6 +490,9 @@ START_TEST(list_with_nulls) {
     ck_assert_int_eq(fix_one(NULL, "x"), ZK_INVALID_ACL);
     ck_assert_int_eq(fix_one("world", NULL), ZK_MARSHALLING_ERROR);
     ck_assert_int_eq(fix_one("digest", NULL), ZK_MARSHALLING_ERROR);
+    ck_assert_int_eq(fix_one("ip", NULL), ZK_MARSHALLING_ERROR);
+    ck_assert_int_eq(fix_one("nonsense", NULL), ZK_INVALID_ACL);
+    ck_assert_int_eq(fix_one(NULL, NULL), ZK_INVALID_ACL);
 }
 END_TEST
 

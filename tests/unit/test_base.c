@@ -235,7 +235,8 @@ START_TEST(decimal_numbers) {
     expect_number(str_to_i64, "0012", 12);
     expect_number(str_to_i64, "9223372036854775807", INT64_MAX);
     expect_number(str_to_i64, "-9223372036854775808", INT64_MIN);
-    const char *bad[] = {"", "-", "+", "+-1", "--1", " 1", "1 ", "1a", "0x1", "9223372036854775808", "-9223372036854775809"};
+    const char *bad[] = {"",   "-",   "+",  "+-1", "--1", " 1", "1 ",
+                         "1a", "0x1", "9223372036854775808", "-9223372036854775809"};
     for (size_t i = 0; i < ARRAY_LEN(bad); i++)
         expect_no_number(str_to_i64, bad[i]);
 }

@@ -276,6 +276,7 @@ class Checker:
         self.violations = []
         self.answered = []                          # (event, zxid): the largest zxid that has left
         self.replies = self.batches = 0
+        self.started = -1
 
     def run(self, events):
         for index, event in enumerate(events):
@@ -301,6 +302,7 @@ class Checker:
 
     def restarted(self, index, directory):
         self.disk.restarted(index, directory)
+        self.started = index
         self.streams, self.sending = {}, {}
 
     def _logs(self):
@@ -334,7 +336,7 @@ class Checker:
         if e.result <= 0 or e.a < 16 or inode not in [i for _, i in self._logs()]:
             return
         self.batches += 1
-        if any(op[0] == "write" and op[1] >= 16 for _, op in inode.pending):
+        if any(i > self.started and op[0] == "write" and op[1] >= 16 for i, op in inode.pending):
             self.violations.append(Violation(index, "a batch before the sync of the one before", 0, 0))
 
     def _before_rename(self, index, e):
