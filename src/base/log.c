@@ -77,7 +77,7 @@ static int format_time(char *buf, size_t size) {
     return (int)n + snprintf(buf + n, size - n, ".%03d", (int)(tv.tv_usec / 1000));
 }
 
-static void write_line(enum log_level level, const char *fmt, va_list args) {
+static void PRINTF_LIKE(2, 0) write_line(enum log_level level, const char *fmt, va_list args) {
     static const char *const names[] = {"DEBUG", "INFO ", "WARN ", "ERROR", "FATAL"};
     int saved_errno = errno;
     char line[LINE_MAX_BYTES];

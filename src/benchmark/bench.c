@@ -162,7 +162,7 @@ void bench_close(struct bench *b) {
     libevent_global_shutdown();
 }
 
-static void print_message(struct bench *b, const char *fmt, va_list args) {
+static void PRINTF_LIKE(2, 0) print_message(struct bench *b, const char *fmt, va_list args) {
     clear_progress(b);
     fprintf(stderr, "zabra-benchmark: %s: ", b->doing);
     vfprintf(stderr, fmt, args);

@@ -1,15 +1,18 @@
 /* DESIGN
  *
- * Two queues with a mutex and a condition each: log commands have one consumer, so their order is the order of
+ * Two queues with a mutex and a semaphore each: log commands have one consumer, so their order is the order of
  * submission; jobs have several, and no order. Completions of both go to one pair of lists under a third mutex; whoever
  * finds the lists empty writes the eventfd, so that the loop wakes once however many arrive before it looks.
  *
- * A consumer is only signalled when it sleeps: under load the log thread finds its next command without a system call. */
+ * Posting a semaphore is a system call only when a consumer sleeps: under load the log thread finds its next command
+ * without one. */
 #include "bio/bio.h"
 
 #include <errno.h>
 #include <pthread.h>
+#include <semaphore.h>
 #include <signal.h>
+#include <string.h>
 #include <sys/eventfd.h>
 #include <sys/resource.h>
 #include <unistd.h>
@@ -19,10 +22,8 @@
 
 struct queue {
     pthread_mutex_t lock;
-    pthread_cond_t filled;
+    sem_t filled; /* one for each item, and one for each consumer that is to end */
     struct list items;
-    unsigned sleeping;
-    bool stop;
 };
 
 struct bio {
@@ -41,35 +42,28 @@ struct bio {
 
 static void queue_init(struct queue *q) {
     pthread_mutex_init(&q->lock, NULL);
-    pthread_cond_init(&q->filled, NULL);
+    sem_init(&q->filled, 0, 0);
     list_init(&q->items);
-    q->sleeping = 0;
-    q->stop = false;
 }
 
 static void queue_destroy(struct queue *q) {
     pthread_mutex_destroy(&q->lock);
-    pthread_cond_destroy(&q->filled);
+    sem_destroy(&q->filled);
 }
 
 static void queue_push(struct queue *q, struct list *item) {
     pthread_mutex_lock(&q->lock);
     list_push(&q->items, item);
-    bool wake = q->sleeping != 0;
     pthread_mutex_unlock(&q->lock);
-    if (wake)
-        pthread_cond_signal(&q->filled);
+    sem_post(&q->filled);
 }
 
-/* NULL: the queue is empty and to be stopped. */
+/* NULL: the queue is empty and the consumer is to end. */
 static struct list *queue_pop(struct queue *q) {
     struct list *item = NULL;
+    while (sem_wait(&q->filled) == -1)
+        zassert(errno == EINTR);
     pthread_mutex_lock(&q->lock);
-    while (list_empty(&q->items) && !q->stop) {
-        q->sleeping++;
-        pthread_cond_wait(&q->filled, &q->lock);
-        q->sleeping--;
-    }
     if (!list_empty(&q->items)) {
         item = q->items.next;
         list_remove(item);
@@ -78,11 +72,9 @@ static struct list *queue_pop(struct queue *q) {
     return item;
 }
 
-static void queue_stop(struct queue *q) {
-    pthread_mutex_lock(&q->lock);
-    q->stop = true;
-    pthread_mutex_unlock(&q->lock);
-    pthread_cond_broadcast(&q->filled);
+static void queue_stop(struct queue *q, int consumers) {
+    for (int i = 0; i < consumers; i++)
+        sem_post(&q->filled);
 }
 
 static void complete(struct bio *b, struct list *done, struct list *item) {
@@ -157,13 +149,13 @@ struct bio *bio_new(const struct disk *disk, struct logwriter *writer, int pool_
     int err = start_threads(b, pool_threads < 1 ? 1 : pool_threads);
     pthread_sigmask(SIG_SETMASK, &old, NULL);
     if (err != 0)
-        log_fatal("a background thread could not be started (error %d)", err);
+        log_fatal("a background thread could not be started: %s", strerror(err));
     return b;
 }
 
 void bio_free(struct bio *b) {
-    queue_stop(&b->log);
-    queue_stop(&b->jobs);
+    queue_stop(&b->log, 1);
+    queue_stop(&b->jobs, b->pool_size);
     pthread_join(b->log_thread, NULL);
     for (int i = 0; i < b->pool_size; i++)
         pthread_join(b->pool[i], NULL);

@@ -9,7 +9,8 @@
 
 struct bio;
 
-/* writer: used by the log thread only from now on. NULL and errno set if a thread cannot be started. */
+/* writer: used by the log thread only from now on. NULL and errno set if there is no descriptor left; a thread
+ * that cannot be started ends the process. */
 struct bio *bio_new(const struct disk *disk, struct logwriter *writer, int pool_threads);
 /* Finishes everything that was submitted, then ends the threads. Completions that were not collected are dropped. */
 void bio_free(struct bio *b);

@@ -52,6 +52,16 @@ static void java_address(const struct sockaddr *sa, char *out, size_t size, uint
 
 /* ------------------------------------------------------------------ framing */
 
+static void arm(struct event *ev, bool *armed, bool want) {
+    if (*armed == want)
+        return;
+    *armed = want;
+    if (want)
+        event_add(ev, NULL);
+    else
+        event_del(ev);
+}
+
 static void make_ready(struct client *c) {
     if (list_unlinked(&c->ready_link))
         list_push(&c->net->ready, &c->ready_link);
@@ -174,6 +184,11 @@ static void on_readable(evutil_socket_t fd, short what, void *ctx) {
     struct now now = net_turn_now(net);
     ssize_t n;
     (void)what;
+    if (input_blocked(c) || !list_unlinked(&c->ready_link)) {
+        /* Only now that something has come: most pauses end before, and cost no system call then. */
+        arm(&c->read_event, &c->reading, false);
+        return;
+    }
     bool kept = c->in.len != 0;
     if (kept)
         n = read_behind(c);
@@ -196,16 +211,6 @@ static void on_readable(evutil_socket_t fd, short what, void *ctx) {
 }
 
 /* ------------------------------------------------------------------ sending */
-
-static void arm(struct event *ev, bool *armed, bool want) {
-    if (*armed == want)
-        return;
-    *armed = want;
-    if (want)
-        event_add(ev, NULL);
-    else
-        event_del(ev);
-}
 
 enum send_result { SEND_DONE, SEND_BLOCKED, SEND_MORE, SEND_ERROR };
 
@@ -268,7 +273,8 @@ void client_settle(struct client *c, struct now now) {
         make_ready(c); /* input that waited for the end of a pause */
     arm(&c->write_event, &c->writing, sent == SEND_BLOCKED);
     /* What is kept comes first: a client cannot fill our memory faster than it gets its turns. */
-    arm(&c->read_event, &c->reading, !blocked && list_unlinked(&c->ready_link));
+    if (!blocked && list_unlinked(&c->ready_link))
+        arm(&c->read_event, &c->reading, true);
 }
 
 void client_continue(struct client *c, struct now now) {
@@ -315,7 +321,6 @@ void client_close(struct client *c, struct now now) {
     if (c->conn->close != CONN_OPEN) {
         if (c->conn->session_id != 0)
             metric_count(&net->server->metrics, METRIC_CONNECTION_DROP_COUNT, 1);
-        shutdown(c->fd, SHUT_WR);
         discard_input(c->fd);
     }
     close(c->fd);

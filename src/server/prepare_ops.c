@@ -133,6 +133,31 @@ static int check_create_flags(const struct server *s, const struct op *op) {
     return ZK_OK;
 }
 
+/* The change of a node that comes, and of its parent, whose new cversion is returned. */
+static int32_t change_for_create(struct server *s, struct request *r, const struct op *op, zxid_t zxid, struct slice path,
+                                 struct slice acl, const struct view *node, const struct view *parent) {
+    struct view new_parent = *parent, new_node = *node;
+    new_parent.stat.cversion = (int32_t)((uint32_t)parent->stat.cversion + 1);
+    new_parent.stat.pzxid = zxid;
+    new_parent.children++;
+    view_change(s, r, zxid, path_parent(path), parent, &new_parent);
+
+    new_node.exists = true;
+    new_node.stat = (struct node_stat){.czxid = zxid,
+                                       .mzxid = zxid,
+                                       .pzxid = zxid,
+                                       .ctime = s->now.wall_ms,
+                                       .mtime = s->now.wall_ms,
+                                       .owner = create_owner(op, r->session_id)};
+    new_node.children = 0;
+    new_node.data_len = op->data.data == NULL ? -1 : (int32_t)op->data.len;
+    new_node.crc = digest_crc(path, op->data);
+    new_node.acl = acl_intern(tree_acls(s->tree), acl);
+    view_change(s, r, zxid, path, node, &new_node);
+    acl_unref(tree_acls(s->tree), new_node.acl);
+    return new_parent.stat.cversion;
+}
+
 static int prepare_create(struct server *s, struct request *r, const struct op *op, zxid_t zxid, struct txn *txn) {
     int err = check_create_flags(s, op);
     if (err != ZK_OK)
@@ -150,8 +175,7 @@ static int prepare_create(struct server *s, struct request *r, const struct op *
     struct slice acl = {(const char *)s->scratch_acl.data, s->scratch_acl.len};
 
     struct view parent, node;
-    struct slice parent_path = path_parent(op->path);
-    view_lookup(s, parent_path, &parent);
+    view_lookup(s, path_parent(op->path), &parent);
     if (!parent.exists)
         return ZK_NO_NODE;
     if (!allowed(s, r, parent.acl, PERM_CREATE))
@@ -163,7 +187,6 @@ static int prepare_create(struct server *s, struct request *r, const struct op *
         buf_append(&s->scratch, path.data, path.len);
         buf_printf(&s->scratch, "%010d", parent.stat.cversion);
         path = (struct slice){(const char *)s->scratch.data, s->scratch.len};
-        parent_path = path_parent(path);
     }
     if (!path_valid(path) || path_name(path).len > ZNODE_NAME_MAX || slice_is(path, "/zookeeper/quota/zookeeper_limits"))
         return ZK_BAD_ARGUMENTS;
@@ -178,32 +201,13 @@ static int prepare_create(struct server *s, struct request *r, const struct op *
     if (server_refuses_growth(s))
         return ZK_QUOTA_EXCEEDED;
 
-    struct view new_parent = parent, new_node = node;
-    new_parent.stat.cversion = (int32_t)((uint32_t)parent.stat.cversion + 1);
-    new_parent.stat.pzxid = zxid;
-    new_parent.children++;
-    view_change(s, r, zxid, parent_path, &parent, &new_parent);
-
-    new_node.exists = true;
-    new_node.stat = (struct node_stat){.czxid = zxid,
-                                       .mzxid = zxid,
-                                       .pzxid = zxid,
-                                       .ctime = s->now.wall_ms,
-                                       .mtime = s->now.wall_ms,
-                                       .owner = create_owner(op, r->session_id)};
-    new_node.children = 0;
-    new_node.data_len = op->data.data == NULL ? -1 : (int32_t)op->data.len;
-    new_node.crc = digest_crc(path, op->data);
-    new_node.acl = acl_intern(tree_acls(s->tree), acl);
-    view_change(s, r, zxid, path, &node, &new_node);
-    acl_unref(tree_acls(s->tree), new_node.acl);
-
+    int32_t parent_cversion = change_for_create(s, r, op, zxid, path, acl, &node, &parent);
     *txn = (struct txn){.type = op->type,
                         .path = path,
                         .data = op->data,
                         .acl = acl,
                         .ephemeral = op->flags == CREATE_EPHEMERAL || op->flags == CREATE_EPHEMERAL_SEQUENTIAL,
-                        .parent_cversion = new_parent.stat.cversion,
+                        .parent_cversion = parent_cversion,
                         .ttl = op->ttl};
     return ZK_OK;
 }

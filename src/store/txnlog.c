@@ -87,6 +87,9 @@ int64_t txnlog_reader_size(const struct txnlog_reader *r) { return r->size; }
 static size_t window(struct txnlog_reader *r, int64_t offset, size_t want, const uint8_t **p) {
     int64_t window_end = r->window_at + (int64_t)r->window_len;
     want = (size_t)i64_min((int64_t)want, i64_max(r->size - offset, 0));
+    *p = NULL;
+    if (want == 0)
+        return 0;
     if (offset >= r->window_at && offset + (int64_t)want <= window_end) {
         *p = r->window + (offset - r->window_at);
         return want;

@@ -56,8 +56,8 @@ bool auth_allowed(const struct auth_options *o, const struct acl_table *t, acl_i
 
 /* Validates and expands the vector<ACL> of a create or setACL, which starts at in->p, into its canonical encoded form,
  * appended to out: duplicates dropped, scheme auth expanded. Returns ZK_OK, ZK_INVALID_ACL, or ZK_MARSHALLING_ERROR (null
- * id where the scheme needs one, or bytes that run out). A list that only the expansion makes longer than 1 MiB is ZK_INVALID_ACL, too. in is
- * left behind the vector unless it failed to decode. */
+ * id where the scheme needs one, or bytes that run out). A list that only the expansion makes longer than 1 MiB is
+ * ZK_INVALID_ACL, too. in is left behind the vector unless it failed to decode. */
 int auth_fix_acl(const struct auth_options *o, struct jute_in *in, const struct identity_set *set, uint32_t limit,
                  struct buf *out);
 /* Only skips over a vector<ACL>; sets in->failed if it does not decode. */

@@ -80,10 +80,10 @@ static inline int64_t znode_owner(const struct znode *n) {
 static inline struct slice znode_data(const struct znode *n) {
     if (n->data_len < 0)
         return SLICE_NULL;
-    const uint8_t *p = n->tail + znode_ext_size(n) + n->name_len;
+    const uint8_t *inline_data = n->tail + znode_ext_size(n) + n->name_len, *data = inline_data;
     if (n->flags & ZNODE_DATA_OUT)
-        memcpy(&p, p, sizeof p);
-    return (struct slice){(const char *)p, (size_t)n->data_len};
+        memcpy(&data, inline_data, sizeof data);
+    return (struct slice){(const char *)data, (size_t)n->data_len};
 }
 static inline uint32_t znode_children(const struct znode *n) { return n->kids ? n->kids->live : 0; }
 static inline uint64_t znode_descendants(const struct znode *n) { return n->kids ? n->kids->descendants : 0; }

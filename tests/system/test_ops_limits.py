@@ -69,12 +69,12 @@ class Sessionless(ServerTest):
     options = {"nio.sessionlessCnxnTimeout": 300}
 
     def test_idle_connections_are_closed(self):
+        start = time.monotonic()
         silent, half = self.raw(), self.raw()
         half.send_bytes(wire.i32(45) + wire.connect_request()[:20])
-        start = time.monotonic()
         silent.expect_close()
         half.expect_close()
-        self.assertGreater(time.monotonic() - start, 0.2)
+        self.assertGreater(time.monotonic() - start, 0.29)
 
     def test_connections_with_a_session_stay(self):
         c = self.connect()

@@ -73,7 +73,7 @@ class Connect(ServerTest):
             with self.subTest(piece):
                 raw = self.raw()
                 raw.send_frame(connect_request(), piece=piece)
-                self.assertEqual(raw.connect_response().timeout, 10000)
+                self.assertEqual(raw.connect_response().timeout, 30000)
 
     def test_requests_pipelined_behind_the_connect(self):
         raw, root = self.raw(), self.root

@@ -140,7 +140,7 @@ class Choice:
         return (b"%d " % self.count) + self.rng.randbytes(1) * size
 
     def _some(self, model):
-        return self.rng.choice(list(model.nodes))
+        return self.rng.choice(list(model.nodes) or [self.root])
 
     def _free(self):
         return "%s/n%d" % (self.root, self.rng.randrange(self.most))
@@ -162,7 +162,7 @@ class Choice:
             return ("create", self._some(model) + "/c", self._data(), 0)
         if kind < 0.80:
             path = self._some(model)
-            version = model.nodes[path].version if rng.random() < 0.5 else -1
+            version = model.nodes[path].version if path in model.nodes and rng.random() < 0.5 else -1
             return ("set", path, self._data(), version)
         if kind < 0.85:
             return ("delete", self._some(model), -1)
@@ -215,6 +215,7 @@ class Writer:
         self.may_be_closed = False
         self.limit = None                           # stop after so many operations
         self.keep = False                           # fill self.done
+        self.patience = wire.DEADLINE               # seconds a reply may take
         self.stopping = False
         self.failure = None
 
@@ -245,7 +246,7 @@ class Writer:
         return op
 
     def _receive(self):
-        reply = self.conn.reply()
+        reply = self.conn.reply(self.patience)
         op = self.sent[0]
         if reply.err in self.refused:
             self.refusals += 1
@@ -309,11 +310,8 @@ class Writer:
     def settle(self, conn):
         """Finds out how many of the unacknowledged operations have been carried out.  Fails if the
         tree is at no point of their sequence.  Returns that number."""
-        try:
-            tree = store.read_tree(conn, self.root, acl=False)
-        except wire.ZkError as e:
-            assert e.code == Err.NO_NODE, e
-            tree = {}
+        exists = conn.request(wire.exists(self.root)).err == 0
+        tree = store.read_tree(conn, self.root, acl=False) if exists else {}
         model, first = self.model.copy(), None
         for n in range(len(self.sent) + 1):
             lines = model.differences(tree)

@@ -359,7 +359,7 @@ def session_password(sid):
 
 # --- connections ------------------------------------------------------------------
 
-def connect_request(timeout=10000, sid=0, passwd=bytes(16), last_zxid=0, protocol=0,
+def connect_request(timeout=30000, sid=0, passwd=bytes(16), last_zxid=0, protocol=0,
                     read_only=False):
     """Payload of a ConnectRequest; read_only=None leaves the last byte out."""
     body = i32(protocol) + i64(last_zxid) + i32(timeout) + i64(sid) + buf(passwd)

@@ -1,0 +1,302 @@
+/* One server in a simulated world: unchanged server core, log writer, recovery; virtual time, simulated disk, clients with
+ * sessions. Everything follows from the seed, so that a failure is replayed by its number.
+ *
+ *   main.c    command line, exploration, self-test
+ *   world.c   the loop: what happens next, turns of the server, crashes, restarts, faults
+ *   env.c     struct env: log commands and jobs take time; deliberate breaches of the safety rules
+ *   link.c    connections: bytes under way, what a reply may not say before its sync
+ *   client.c  clients: what they ask for, and whether the answers are right
+ *   request.c requests, and what ZooKeeper's rules say about their results
+ *   watch.c   watches: which events must come, and when
+ *   model.c   the account of all transactions
+ *   check.c   comparison of the whole tree with the model */
+#ifndef ZABRA_SIM_SIM_H
+#define ZABRA_SIM_SIM_H
+
+#include "lib/simdisk.h"
+#include "server/server.h"
+#include "sim/model.h"
+
+#define SIM_CLIENTS_MAX 64
+#define SIM_NEVER INT64_MAX
+
+enum sim_break {
+    BREAK_NOTHING,
+    BREAK_ACK_BEFORE_SYNC,   /* an append is reported as done before the disk did it */
+    BREAK_LOST_SYNC,         /* fdatasync does nothing */
+    BREAK_NO_DIR_SYNC,       /* directories are never synced */
+    BREAK_REORDERED_BATCHES, /* two batches change places on their way to the disk */
+    BREAK_COUNT
+};
+
+struct sim_options {
+    uint64_t seed;
+    int clients, ops; /* 0 = follows from the seed */
+    bool trace;
+    enum sim_break broken;
+};
+
+/* What happened. Those marked MUST have to happen somewhere in a long run, or the run proves little. */
+#define SIM_COUNTERS(MUST, MAY)                                                                                        \
+    MUST(power_losses, "power losses")                                                                                 \
+    MUST(kills, "kills")                                                                                               \
+    MUST(stops, "orderly stops")                                                                                       \
+    MUST(mid_command, "crashes inside a log command or job")                                                           \
+    MUST(mid_recovery, "crashes inside recovery")                                                                      \
+    MUST(recoveries, "recoveries")                                                                                     \
+    MUST(replayed, "transactions replayed")                                                                            \
+    MUST(torn, "torn tails cut")                                                                                       \
+    MUST(unacked_kept, "transactions kept without an ack")                                                             \
+    MUST(unacked_lost, "transactions lost without an ack")                                                             \
+    MUST(snapshots, "snapshots published")                                                                             \
+    MUST(rolls, "log rolls")                                                                                           \
+    MUST(removed, "files removed by retention")                                                                        \
+    MUST(appends, "batches")                                                                                           \
+    MUST(full_periods, "ENOSPC periods")                                                                               \
+    MUST(full_appends, "appends that found no space")                                                                  \
+    MUST(refused, "writes refused for lack of space")                                                                  \
+    MUST(freezes, "stalls of the server")                                                                              \
+    MUST(disk_stalls, "stalls of the disk")                                                                            \
+    MUST(hang_ups, "connections broken")                                                                               \
+    MUST(renewals, "sessions renewed")                                                                                 \
+    MUST(expiries, "sessions expired")                                                                                 \
+    MUST(closes, "sessions closed")                                                                                    \
+    MUST(acked, "writes acknowledged")                                                                                 \
+    MUST(errors, "error transactions acknowledged")                                                                    \
+    MUST(multis, "multis done")                                                                                        \
+    MUST(failed_multis, "multis failed")                                                                               \
+    MUST(sequential, "sequential creates")                                                                             \
+    MUST(ephemerals, "ephemerals created")                                                                             \
+    MUST(reads, "reads compared")                                                                                      \
+    MUST(events, "watch events compared")                                                                              \
+    MUST(set_watches, "setWatches")                                                                                    \
+    MUST(caught_up, "events of setWatches")                                                                            \
+    MUST(trees, "whole trees compared")                                                                                \
+    MAY(failed_starts, "starts given up on a full disk")                                                               \
+    MAY(turns, "turns")
+
+struct sim_counters {
+#define SIM_FIELD(name, text) uint64_t name;
+    SIM_COUNTERS(SIM_FIELD, SIM_FIELD)
+#undef SIM_FIELD
+};
+
+struct sim;
+struct sim_link;
+
+/* ------------------------------------------------------------------ clients */
+
+#define SIM_WINDOW 8
+#define SIM_PARTS 3
+
+/* One operation of a request. */
+struct sim_op {
+    int32_t op;
+    char path[MODEL_PATH_MAX];
+    int32_t version, flags;
+    uint32_t value; /* its data is a function of client, this number, and length */
+    uint32_t length;
+    bool watch;
+    int32_t mode; /* addWatch */
+};
+
+struct sim_request {
+    int32_t xid, op;
+    struct sim_op parts[SIM_PARTS]; /* more than one: a multi */
+    int count;
+    int64_t sent_us;
+    zxid_t seen; /* setWatches: what the client had seen */
+};
+
+struct sim_watch {
+    char path[MODEL_PATH_MAX];
+    unsigned mode;    /* WATCH_DATA, WATCH_CHILD, the persistent pair, or WATCH_RECURSIVE */
+    bool for_missing; /* data watch on a path that was empty */
+};
+
+enum sim_client_state {
+    CLIENT_DOWN,       /* will connect at next_us */
+    CLIENT_CONNECTING, /* waits for the answer until next_us */
+    CLIENT_UP,
+    CLIENT_SILENT, /* sends nothing until its session has expired */
+};
+
+struct sim_client {
+    struct sim *sim;
+    int id;
+    struct rng rng;
+    enum sim_client_state state;
+    struct sim_link *link;
+    int64_t next_us; /* when it acts next */
+    int64_t next_op_us, next_ping_us, heard_us, pace_us;
+    bool may_hang_up;
+
+    session_id_t session;
+    int32_t timeout_ms;
+    uint8_t password[PASSWORD_BYTES];
+    zxid_t last_zxid;
+    int32_t xid;
+    uint32_t values;
+    int32_t versions_hint;
+    bool closing; /* a closeSession is under way */
+
+    struct sim_request requests[SIM_WINDOW];
+    int first_request, request_count;
+
+    struct sim_watch *watches;
+    int watch_count;
+    bool watches_set;     /* those of the list stand in the server */
+    size_t event_at;      /* events of the model before it are dealt with */
+    struct model_event *expected; /* must come before any reply that shows them */
+    int expected_count;
+    struct model_event *caught_up; /* came without a zxid */
+    int caught_up_count;
+    zxid_t last_event_zxid;
+};
+
+/* ------------------------------------------------------------------ the world */
+
+/* Bytes under way, in either direction. */
+struct sim_packet {
+    struct list link;
+    int64_t due_us;
+    bool is_end; /* to the client: the server has closed */
+    size_t len;
+    uint8_t bytes[];
+};
+
+struct sim_link {
+    struct list link;
+    struct sim *sim;
+    struct conn *conn;         /* NULL: the server's end is closed */
+    struct sim_client *client; /* NULL: the client's end is closed */
+    int number;
+    struct list to_server, to_client; /* struct sim_packet */
+    int64_t hang_up_us;               /* the server hears of the client's end */
+    bool reply_sent, reply_seen;      /* of the connect request */
+};
+
+enum sim_end { END_POWER_LOSS, END_KILL, END_STOP };
+
+struct sim_shadow; /* of a log command that was reported too early */
+
+struct sim {
+    struct sim_options options;
+    struct rng rng;
+    struct now now;
+    struct sim_counters *counters;
+    char failure[512]; /* "" = all is well */
+    uint64_t trace_hash;
+
+    struct simdisk disk;
+    struct config config;
+    struct server *server; /* NULL: it is down */
+    struct logwriter *writer;
+    int64_t restart_us;
+    bool stopping;
+    struct model model;
+    zxid_t synced; /* all up to it was synced, as the disk tells */
+    zxid_t shown;  /* highest zxid in any output */
+    uint64_t starts;
+    int64_t wake_us; /* when the server wants its next turn */
+
+    /* env.c */
+    struct list log_cmds, jobs; /* struct log_cmd, struct sim_job */
+    bool log_busy, log_executed;
+    int64_t log_us;
+    struct list shadows;
+    bool appending;
+
+    struct list links;
+    int links_made;
+    struct sim_client *clients;
+    int client_count;
+    int ops_left;
+
+    /* faults */
+    bool calm; /* no more of them */
+    int64_t crash_us, full_us, freeze_us;
+    enum sim_end crash_kind;
+    bool crash_armed; /* at a call of the disk */
+    bool full;
+    int64_t full_seen_us; /* last moment at which the disk was short of space */
+};
+
+static inline int64_t sim_now(const struct sim *sim) { return sim->now.mono.us; }
+
+/* world.c */
+/* Plays one seed to its end. False: failure says why. */
+bool sim_run(const struct sim_options *options, struct sim_counters *counters, char failure[512], uint64_t *trace_hash);
+/* The first failure of a run; later ones are dropped. */
+void sim_fail(struct sim *sim, const char *fmt, ...) PRINTF_LIKE(2, 3);
+void sim_trace(struct sim *sim, const char *fmt, ...) PRINTF_LIKE(2, 3);
+static inline bool sim_failed(const struct sim *sim) { return sim->failure[0] != '\0'; }
+
+/* env.c */
+struct env sim_env(struct sim *sim);
+/* Before the first start: takes functions of the disk away, if the run is to break a rule. */
+void sim_env_break_disk(struct sim *sim);
+/* The next moment at which a command or job has something to do. */
+int64_t sim_env_next(const struct sim *sim);
+/* Carries out what is due. True if a completion was given to the server. */
+bool sim_env_run(struct sim *sim);
+/* For a server that is about to be freed: its jobs end without effect, its commands are forgotten. */
+void sim_env_abandon(struct sim *sim);
+
+/* link.c */
+struct sim_link *sim_link_open(struct sim_client *c);
+void sim_link_send(struct sim_link *l, const struct buf *frame);
+/* The client's end closes. */
+void sim_link_hang_up(struct sim_link *l);
+int64_t sim_links_next(const struct sim *sim);
+/* Gives due requests to the server; true if there were any. */
+bool sim_links_feed(struct sim *sim);
+/* Gives due replies to the clients. */
+void sim_links_deliver(struct sim *sim);
+/* Takes the server's output; closes what is to be closed. */
+void sim_links_settle(struct sim *sim);
+/* The server is gone: all connections end. */
+void sim_links_cut(struct sim *sim);
+void sim_links_free(struct sim *sim);
+
+/* client.c */
+void sim_client_init(struct sim_client *c, struct sim *sim, int id);
+void sim_client_free(struct sim_client *c);
+/* Acts, if it is time to. */
+void sim_client_step(struct sim_client *c);
+/* A frame has arrived; is_connect: the answer to the connect request. */
+void sim_client_frame(struct sim_client *c, const uint8_t *frame, size_t len, bool is_connect);
+/* The server has closed the connection. */
+void sim_client_cut(struct sim_client *c);
+/* True if nothing is under way and the client is connected. */
+bool sim_client_at_rest(const struct sim_client *c);
+
+/* request.c */
+void sim_value_put(struct buf *b, int client, uint32_t value, uint32_t length);
+/* Chooses the next request. */
+void sim_request_choose(struct sim_client *c, struct sim_request *r);
+void sim_request_put(const struct sim_client *c, const struct sim_request *r, struct buf *frame);
+void sim_request_text(const struct sim_request *r, char *out, size_t size);
+bool sim_request_is_write(const struct sim_request *r);
+/* Compares a reply with the model. */
+void sim_request_check(struct sim_client *c, const struct sim_request *r, zxid_t zxid, int32_t err, struct jute_in body);
+bool sim_stat_equal(const struct stat_view *a, const struct stat_view *b);
+
+/* watch.c */
+/* A read that was answered at zxid leaves its watch. */
+void sim_watch_register(struct sim_client *c, const struct sim_request *r, zxid_t zxid, int32_t err);
+/* The client has heard of zxid: all events up to it must have come. */
+void sim_watch_reply(struct sim_client *c, zxid_t zxid);
+void sim_watch_event(struct sim_client *c, zxid_t zxid, enum event_type type, struct slice path);
+/* The lists for setWatches2. */
+void sim_watch_put_lists(const struct sim_client *c, struct buf *b);
+/* It was answered at zxid. */
+void sim_watch_restored(struct sim_client *c, zxid_t zxid, zxid_t seen);
+/* The connection is gone; with forget the session, too. */
+void sim_watch_lost(struct sim_client *c, bool forget);
+
+/* check.c */
+/* The server's tree and sessions at its last zxid against the model. */
+void sim_check_tree(struct sim *sim, const char *when);
+
+#endif

@@ -1,0 +1,177 @@
+"""Each call that reaches the disk fails once, and from then on always: the server goes on as it should,
+or ends with a status other than 0 and a message that says why; it is never left half dead; and a clean
+start on what it leaves has every acknowledged write.
+
+By default a sample of the calls fails, another one in each run; ZABRA_TEST_FULL=1: all of them."""
+import concurrent.futures
+import os
+import random
+
+from lib import shim, wire
+from lib.dirs import DirTest, longer
+from lib.load import Writer
+
+FULL = bool(os.environ.get("ZABRA_TEST_FULL"))
+SEED = int(os.environ.get("ZABRA_TEST_SEED", random.SystemRandom().randrange(10**6)))
+OPERATIONS = 24          # of the workload
+PATIENCE = 1.5           # seconds until a write counts as hanging
+EXIT_TIME = 12.0         # seconds within which a server that stops must have ended
+TEXT = {"EIO": "Input/output error", "ENOSPC": "No space left on device",
+        "EMFILE": "Too many open files"}
+
+
+class Faults(DirTest):
+    options = {"forceSync": "yes", "snapCount": 4, "autopurge.purgeInterval": 1, "preAllocSize": 4}
+
+    def server(self, fault=None, trace=None, **options):
+        server = self.zabra(options)
+        server.prefix = shim.prefix(server.data, trace, fault)
+        return server
+
+    def calls(self, **options):
+        """How often each kind of call is made when nothing fails."""
+        trace = os.path.join(self.zabra().dir, "trace")
+        server = self.server(None, trace, **options)
+        server.start()
+        self.work(server).conn.close()
+        server.stop()
+        counts = {}
+        for e in shim.read_trace(trace):
+            counts[e.kind] = counts.get(e.kind, 0) + 1
+        return counts
+
+    def work(self, server):
+        """One writer, until it is through, the connection ends, or nothing more is answered."""
+        writer = Writer(server.addr, "/w", 1, window=2, refused=(wire.Err.QUOTA_EXCEEDED,), closes=0)
+        writer.limit, writer.patience = OPERATIONS, PATIENCE
+        writer.hangs = False
+        try:
+            writer.drive()
+        except (wire.Closed, OSError):
+            pass
+        except wire.Timeout:
+            writer.hangs = True
+        return writer
+
+    def check_end(self, server, code, fault):
+        self.assertGreater(code, 0, "%r: ended with %d, after a fault\n%s" % (fault, code, server.log_tail()))
+        errors = [l for l in server.log().splitlines() if " ERROR " in l]
+        self.assertTrue(errors, "%r: no error told\n%s" % (fault, server.log_tail()))
+        if fault[2] in TEXT:
+            self.assertTrue(any(TEXT[e] in l for l in errors for e in (fault[2], "EIO")),
+                            "%r: the error is not named\n%s" % (fault, server.log_tail()))
+
+    def check_alive(self, server, fault):
+        """Reads, pings and sessions' ends are served while writes wait for space."""
+        try:
+            raw = wire.Raw(server.addr)
+            raw.send_bytes(b"ruok")
+            self.assertEqual(raw.rest(5), b"imok")
+            self.assertIn("Mode: standalone", server.word("srvr", timeout=5))
+        except (OSError, wire.Timeout) as e:
+            self.fail("%r: half dead (%r)\n%s" % (fault, e, server.log_tail()))
+
+    def ends(self, server, fault):
+        """What became of the process; True if it served to the end."""
+        if server.process.poll() is None:
+            # The process may be about to end.
+            self.wait_for(lambda: self.answers(server) or server.process.poll() is not None, EXIT_TIME,
+                          "%r: an answer or the end\n%s" % (fault, server.log_tail()))
+        if server.process.poll() is not None:
+            self.check_end(server, server.wait(), fault)
+            return False
+        self.check_alive(server, fault)
+        server.process.terminate()
+        code = server.wait(EXIT_TIME)
+        if code != 0:
+            self.check_end(server, code, fault)
+        return code == 0
+
+    @staticmethod
+    def answers(server):
+        try:
+            return "Mode" in server.word("srvr", timeout=1)
+        except (OSError, wire.Timeout):
+            return False
+
+    def one(self, fault, **options):
+        """Plays the workload with this fault; returns a word that tells how it ended."""
+        server = self.server(fault, **options)
+        try:
+            writer, outcome = None, "not started"
+            try:
+                server.start()
+            except AssertionError:
+                self.assertIsNotNone(server.process, "%r: does not serve\n%s" % (fault, server.log_tail()))
+                self.check_end(server, server.wait(), fault)
+            else:
+                writer = self.work(server)
+                if writer.hangs:
+                    self.assertEqual(fault[2:], ("ENOSPC", "forever"),
+                                     "%r: writes hang\n%s" % (fault, server.log_tail()))
+                outcome = "served" if self.ends(server, fault) else "ended"
+                if writer.hangs:
+                    outcome += ", writes waited"
+                if writer.refusals:
+                    outcome += ", some refused"
+            server.prefix = ()
+            server.start()
+            if writer:
+                writer.conn = writer.conn and writer.conn.close()
+                conn = wire.Conn(server.addr)
+                conn.auth("digest", b"super:super")
+                self.assertGreaterEqual(server.zxid(), writer.zxid, fault)
+                writer.settle(conn)
+                conn.close()
+                self.assertEqual(server.mntr()["zk_digest_mismatches_count"], "0", fault)
+            server.stop()
+            return outcome
+        finally:
+            server.remove()
+
+    def all_of(self, kinds, errors, most, **options):
+        """Fails call after call.  most: how many of each kind at the most, unless FULL."""
+        longer(1800 if FULL else 120)
+        rng = random.Random(SEED)
+        counts = self.calls(**options)
+        faults = []
+        for kind in kinds:
+            self.assertGreater(counts.get(kind, 0), 0, "the workload makes no call of " + kind)
+            numbers = [(n, e) for n in range(1, counts[kind] + 2) for e in errors]
+            if not FULL:
+                numbers = rng.sample(numbers, min(most, len(numbers)))
+            faults += [(kind, n) + tuple(e.split()) for n, e in sorted(numbers)]
+        outcomes = {}
+        with concurrent.futures.ThreadPoolExecutor(4) as pool:
+            for fault, run in [(f, pool.submit(self.one, f, **options)) for f in faults]:
+                with self.subTest(seed=SEED, fault=fault):
+                    outcome = run.result()
+                    outcomes.setdefault(outcome, []).append(fault)
+        print("seed %d: calls %r; %s" % (SEED, {k: counts[k] for k in kinds},
+                                        ", ".join("%d %s" % (len(v), k) for k, v in sorted(outcomes.items()))))
+        return outcomes
+
+    def test_errors(self):
+        self.all_of("open write fdatasync fsync dirsync rename unlink allocate mkdir".split(),
+                    ["EIO", "EIO forever"], 6)
+
+    def test_no_space(self):
+        self.all_of("open write rename allocate mkdir".split(), ["ENOSPC", "ENOSPC forever"], 5)
+
+    def test_no_space_told_by_a_sync(self):
+        """Whatever a sync says, it is the end: the pages may be gone."""
+        outcomes = self.all_of("fdatasync fsync dirsync".split(), ["ENOSPC"], 6)
+        self.assertTrue(any(k.startswith(("ended", "not started")) for k in outcomes), outcomes)
+
+    def test_short_writes(self):
+        outcomes = self.all_of(["write"], ["short", "short forever"], 12)
+        self.assertEqual(list(outcomes), ["served"])
+
+    def test_no_descriptors(self):
+        self.all_of(["open"], ["EMFILE"], 8)
+
+    def test_without_preallocation(self):
+        """A full disk shows only when an entry is written."""
+        self.all_of(["write"], ["ENOSPC", "ENOSPC forever", "EIO"], 12, preAllocSize=0, diskReserve=0)
+
+
