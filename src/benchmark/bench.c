@@ -86,7 +86,7 @@ static void on_tick(evutil_socket_t fd, short what, void *arg) {
     (void)fd;
     (void)what;
     LIST_FOREACH(pool, &b->pools, struct pool, link)
-        pool_tick(pool, now);
+    pool_tick(pool, now);
     show_progress(b);
 }
 
@@ -198,9 +198,7 @@ void bench_note(struct bench *b, const char *fmt, ...) {
     va_end(args);
 }
 
-void bench_begin_cleanup(struct bench *b) {
-    b->broken = b->interrupted = false;
-}
+void bench_begin_cleanup(struct bench *b) { b->broken = b->interrupted = false; }
 
 bool bench_run(struct bench *b, bool (*done)(void *arg), void *arg, int64_t limit_ms) {
     int64_t end_ns = limit_ms ? clock_ns() + limit_ms * NS_PER_MS : INT64_MAX;

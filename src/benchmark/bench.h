@@ -14,7 +14,8 @@
 
 #define BENCH_READ_BYTES (256 * 1024)
 
-/* Event priorities. Only the probes of a storm run at the higher one, so that the load cannot delay what they measure. */
+/* Event priorities. Only the probes of a storm run at the higher one, so that the load cannot delay what they measure.
+ */
 enum { BENCH_PRIORITY_PROBE = 0, BENCH_PRIORITY_LOAD = 1 };
 
 struct server_address {

@@ -78,14 +78,14 @@ static void lost(struct conn *c, bool expired, const char *why) {
     if (handler)
         handler(c, expired, why);
     else
-        bench_broken(bench_of(c), "connection %u to %s: %s (%u requests not answered)", c->index + 1, server_of(c)->text,
-                     why, unanswered);
+        bench_broken(bench_of(c), "connection %u to %s: %s (%u requests not answered)", c->index + 1,
+                     server_of(c)->text, why, unanswered);
 }
 
 /* ---- sending ---- */
 
 void conn_flush(struct conn *c) {
-    if (c->out_sent == c->out.len || c->state == CONN_CLOSED || c->state == CONN_CONNECTING)
+    if (c->out_sent == c->out.len || c->state == CONN_CLOSED)
         return;
     ssize_t n = write(c->fd, c->out.data + c->out_sent, c->out.len - c->out_sent);
     if (n == -1 && errno != EAGAIN && errno != EINTR) {
@@ -153,32 +153,19 @@ static void send_connect_request(struct conn *c) {
                                       .has_read_only = true};
     connect_request_put(&c->out, &request);
     frame_end(&c->out, start);
-    set_state(c, CONN_HANDSHAKE);
     conn_flush(c);
 }
 
 static void on_writable(evutil_socket_t fd, short what, void *arg) {
-    struct conn *c = arg;
+    (void)fd;
     (void)what;
-    if (c->state != CONN_CONNECTING) {
-        conn_flush(c);
-        return;
-    }
-    int err = 0;
-    socklen_t len = sizeof err;
-    getsockopt(fd, SOL_SOCKET, SO_ERROR, &err, &len);
-    if (err != 0) {
-        lost(c, false, strerror(err));
-        return;
-    }
-    event_add(&c->read_event, NULL);
-    send_connect_request(c);
+    conn_flush(arg);
 }
 
 void conn_open(struct conn *c) {
     const struct server_address *server = server_of(c);
     zassert(c->state == CONN_CLOSED);
-    set_state(c, CONN_CONNECTING);
+    set_state(c, CONN_HANDSHAKE);
     c->opened_ns = c->last_heard_ns = c->last_sent_ns = clock_ns();
     c->fd = socket(server->addr.ss_family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
     if (c->fd == -1) {
@@ -196,7 +183,10 @@ void conn_open(struct conn *c) {
         lost(c, false, strerror(errno));
         return;
     }
-    event_add(&c->write_event, NULL);
+    /* A near server has mostly accepted by now, so the request is tried at once; if it has not, or refuses, write and
+     * read will tell. */
+    event_add(&c->read_event, NULL);
+    send_connect_request(c);
 }
 
 /* ---- receiving ---- */
@@ -328,9 +318,7 @@ static void handle_bytes(struct conn *c, const uint8_t *data, size_t len, int64_
 static void handle_end(struct conn *c, const char *why) {
     bool orderly = c->state == CONN_CLOSING && c->inflight == 0;
     if (!orderly) {
-        lost(c, false, c->state == CONN_HANDSHAKE ? "closed by the server instead of opening a session (is a limit such "
-                                                    "as maxClientCnxns reached?)"
-                                                  : why);
+        lost(c, false, why);
         return;
     }
     conn_drop(c);
@@ -349,7 +337,10 @@ static void on_readable(evutil_socket_t fd, short what, void *arg) {
         return;
     }
     if (n == 0) {
-        handle_end(c, "closed by the server");
+        handle_end(c, c->state == CONN_HANDSHAKE
+                          ? "closed by the server instead of opening a session (is a limit such as "
+                            "maxClientCnxns reached?)"
+                          : "closed by the server");
         return;
     }
     unsigned generation = c->generation;
@@ -361,9 +352,9 @@ static void on_readable(evutil_socket_t fd, short what, void *arg) {
 }
 
 void conn_tick(struct conn *c, int64_t now_ns) {
-    int64_t timeout_ns = (c->state == CONN_READY || c->state == CONN_CLOSING ? c->timeout_ms
-                                                                             : (int64_t)bench_of(c)->opt->timeout_ms) *
-                         NS_PER_MS;
+    int64_t timeout_ns =
+        (c->state == CONN_READY || c->state == CONN_CLOSING ? c->timeout_ms : (int64_t)bench_of(c)->opt->timeout_ms) *
+        NS_PER_MS;
     if (c->state == CONN_CLOSED)
         return;
     bool waiting = c->state != CONN_READY || c->inflight != 0;

@@ -3,8 +3,8 @@
  * Every frame that arrives is checked here (order of xids, order of zxids, shape through request_check) before the test
  * hears of it through struct conn_handler.
  *
- * States: CLOSED -> CONNECTING -> HANDSHAKE -> READY -> CLOSING -> CLOSED; a lost connection goes to CLOSED from anywhere
- * and may be opened again, which resumes its session. */
+ * States: CLOSED -> HANDSHAKE (from connect() on) -> READY -> CLOSING -> CLOSED; a lost connection goes to CLOSED from
+ * anywhere and may be opened again, which resumes its session. */
 #ifndef ZABRA_BENCHMARK_CONN_H
 #define ZABRA_BENCHMARK_CONN_H
 
@@ -15,7 +15,7 @@
 struct conn;
 struct pool;
 
-enum conn_state { CONN_CLOSED, CONN_CONNECTING, CONN_HANDSHAKE, CONN_READY, CONN_CLOSING };
+enum conn_state { CONN_CLOSED, CONN_HANDSHAKE, CONN_READY, CONN_CLOSING };
 
 /* What a test hears. Times are those of the read that brought the bytes. Any call may send on c or close it. */
 struct conn_handler {
@@ -67,8 +67,8 @@ void conn_open(struct conn *c);
 void conn_drop(struct conn *c);
 /* Forgets the session, so that the next conn_open asks for a new one. */
 void conn_forget_session(struct conn *c);
-/* Queues a request; op->xid is filled in, op->start_ns is the caller's. Bytes leave with conn_flush; inside a handler call
- * that happens by itself. */
+/* Queues a request; op->xid is filled in, op->start_ns is the caller's. Bytes leave with conn_flush; inside a handler
+ * call that happens by itself. */
 void conn_send(struct conn *c, const struct op *op);
 void conn_flush(struct conn *c);
 /* Queues closeSession; on_closed is called when the server has answered and closed its end. */

@@ -5,9 +5,9 @@
 #include <stddef.h>
 #include <stdint.h>
 
-/* Serves on 127.0.0.1 until SIGINT or SIGTERM: answers ConnectRequest (any session is resumed), getData with data_len bytes
- * of the benchmark's pattern, setData as if data_len bytes were written, and anything else without a body. Returns the exit
- * status. */
+/* Serves on 127.0.0.1 until SIGINT or SIGTERM: answers ConnectRequest (any session is resumed), getData with data_len
+ * bytes of the benchmark's pattern, setData as if data_len bytes were written, and anything else without a body.
+ * Returns the exit status. */
 int echo_server_run(uint16_t port, size_t data_len);
 
 #endif

@@ -2,8 +2,8 @@
  *
  * - closed loop: every connection keeps `pipeline` requests outstanding;
  * - open loop (rate != 0): requests arrive at a fixed rate whether or not the server keeps up, and the latency of each
- *   counts from when it should have been sent. A closed loop stops asking while the server stalls and so hides the stall
- *   (coordinated omission); this one does not. */
+ *   counts from when it should have been sent. A closed loop stops asking while the server stalls and so hides the
+ * stall (coordinated omission); this one does not. */
 #ifndef ZABRA_BENCHMARK_LOAD_H
 #define ZABRA_BENCHMARK_LOAD_H
 
@@ -26,9 +26,9 @@ struct load {
     struct histogram latency, reads, writes;
     int64_t send_lag_ns_max; /* open loop: how late the client itself was, at worst */
     /* Private. */
-    uint64_t due;    /* open loop: arrivals so far */
-    size_t next;     /* open loop: connection to try first */
-    uint64_t limit;  /* of issued; lowered when the time is up */
+    uint64_t due;   /* open loop: arrivals so far */
+    size_t next;    /* open loop: connection to try first */
+    uint64_t limit; /* of issued; lowered when the time is up */
     struct event *arrivals;
     int timer_fd;
 };

@@ -1,9 +1,9 @@
 /* zabra-benchmark: a load tool for any ZooKeeper server, in the manner of redis-benchmark.
  *
- * From the bottom up: request.c knows the bytes, conn.c one connection with its session, pool.c many of them, load.c keeps
- * them busy in a closed or open loop, test_*.c are the tests, znodes.c what they need on the server, result.c the figures.
- * One thread, one libevent base, and as little work per request as the checks allow: the tool must be cheaper than the
- * server that it loads.
+ * From the bottom up: request.c knows the bytes, conn.c one connection with its session, pool.c many of them, load.c
+ * keeps them busy in a closed or open loop, test_*.c are the tests, znodes.c what they need on the server, result.c the
+ * figures. One thread, one libevent base, and as little work per request as the checks allow: the tool must be cheaper
+ * than the server that it loads.
  *
  * A new test: a row in tests.c and its function, in a test_*.c. A new request: a row in request.c. */
 #include <inttypes.h>

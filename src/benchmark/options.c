@@ -19,12 +19,14 @@ struct row {
 };
 
 #define FIELD(member) offsetof(struct options, member)
-#define FLAG(name, letter, member, help) {name, letter, KIND_FLAG, FIELD(member), 0, 0, 0, "", help}
-#define COUNT(name, letter, member, min, max, initial, arg, help)                                                      \
-    {name, letter, KIND_COUNT, FIELD(member), min, max, initial, arg, help}
-#define REAL(name, member, min, max, initial, arg, help)                                                               \
-    {name, 0, KIND_REAL, FIELD(member), min, max, initial, arg, help}
-#define TEXT(name, letter, member, arg, help) {name, letter, KIND_TEXT, FIELD(member), 0, 0, 0, arg, help}
+#define FLAG(name, letter, member, help) \
+    { name, letter, KIND_FLAG, FIELD(member), 0, 0, 0, "", help }
+#define COUNT(name, letter, member, min, max, initial, arg, help) \
+    { name, letter, KIND_COUNT, FIELD(member), min, max, initial, arg, help }
+#define REAL(name, member, min, max, initial, arg, help) \
+    { name, 0, KIND_REAL, FIELD(member), min, max, initial, arg, help }
+#define TEXT(name, letter, member, arg, help) \
+    { name, letter, KIND_TEXT, FIELD(member), 0, 0, 0, arg, help }
 
 static const struct row rows[] = {
     TEXT("servers", 's', servers, "HOST:PORT,...", "servers; connections are spread over them (127.0.0.1:2181)"),
@@ -52,7 +54,8 @@ static const struct row rows[] = {
     COUNT("probes", 0, probes, 1, 1000, 10, "N", "sessions that ping every 10 ms during a storm"),
     COUNT("seed", 0, seed, 0, 9e15, 1, "N", "of the random choices"),
     TEXT("path-prefix", 0, path_prefix, "PATH", "work under this znode, which must not exist (/zabra-benchmark-<pid>)"),
-    FLAG("existing", 0, existing, "the znodes under --path-prefix exist already: use them, do not create or delete any"),
+    FLAG("existing", 0, existing,
+         "the znodes under --path-prefix exist already: use them, do not create or delete any"),
     FLAG("keep", 0, keep, "leave the created znodes behind"),
     FLAG("json", 0, json, "print the results as JSON at the end"),
     FLAG("csv", 0, csv, "print the results as comma-separated values"),

@@ -23,8 +23,8 @@ static const struct conn_handler closing_handler = {.on_event = on_event_ignored
 
 void pool_init(struct pool *pool, struct bench *b, size_t count, int priority, const struct conn_handler *handler,
                void *context) {
-    *pool = (struct pool){
-        .bench = b, .handler = handler ? handler : &silent_handler, .context = context, .count = count};
+    *pool =
+        (struct pool){.bench = b, .handler = handler ? handler : &silent_handler, .context = context, .count = count};
     pool->conns = mem_calloc(count, sizeof *pool->conns);
     pool->in_state[CONN_CLOSED] = count;
     for (size_t i = 0; i < count; i++)
@@ -33,8 +33,7 @@ void pool_init(struct pool *pool, struct bench *b, size_t count, int priority, c
 }
 
 static void open_more(struct pool *pool) {
-    while (pool->next_to_open < pool->count &&
-           pool->in_state[CONN_CONNECTING] + pool->in_state[CONN_HANDSHAKE] < OPENING_MAX)
+    while (pool->next_to_open < pool->count && pool->in_state[CONN_HANDSHAKE] < OPENING_MAX)
         conn_open(&pool->conns[pool->next_to_open++]);
 }
 

@@ -2,15 +2,15 @@
 
 #include <stdio.h>
 
-#include "base/log.h"
 #include "base/mem.h"
 
 static const char *const name_prefixes[NAME_KINDS] = {"/key-", "/new-", "/children/key-"};
 
 void request_digits(char *out, uint64_t value) {
-    static const char pairs[] = "00010203040506070809101112131415161718192021222324252627282930313233343536373839404142434445"
-                                "46474849505152535455565758596061626364656667686970717273747576777879808182838485868788899091"
-                                "9293949596979899";
+    static const char pairs[] =
+        "00010203040506070809101112131415161718192021222324252627282930313233343536373839404142434445"
+        "46474849505152535455565758596061626364656667686970717273747576777879808182838485868788899091"
+        "9293949596979899";
     for (int i = NAME_DIGITS - 2; i >= 0; i -= 2) {
         memcpy(out + i, pairs + value % 100 * 2, 2);
         value /= 100;
@@ -163,7 +163,8 @@ static const char *check_stat(struct request_env *env, const struct reply_header
         return WRONG(env, "Stat.dataLength is %d, expected %zu", stat->data_length, data_len);
     if (stat->czxid > stat->mzxid || stat->mzxid > header->zxid)
         return WRONG(env, "Stat.czxid 0x%llx, mzxid 0x%llx and the reply's zxid 0x%llx are not in order",
-                     (unsigned long long)stat->czxid, (unsigned long long)stat->mzxid, (unsigned long long)header->zxid);
+                     (unsigned long long)stat->czxid, (unsigned long long)stat->mzxid,
+                     (unsigned long long)header->zxid);
     if (stat->version < 0 || stat->ephemeral_owner != 0)
         return WRONG(env, "Stat.version %d, ephemeralOwner 0x%llx", stat->version,
                      (unsigned long long)stat->ephemeral_owner);

@@ -64,9 +64,7 @@ static double rate(const struct result *r) { return r->wall_ns ? (double)r->ops 
 static double mean_ms(const struct histogram *h) {
     return h->count ? (double)h->sum / (double)h->count / NS_PER_MS : 0;
 }
-static double quantile_ms(const struct histogram *h, double q) {
-    return (double)histogram_quantile(h, q) / NS_PER_MS;
-}
+static double quantile_ms(const struct histogram *h, double q) { return (double)histogram_quantile(h, q) / NS_PER_MS; }
 static double max_ms(const struct histogram *h) { return (double)h->max / NS_PER_MS; }
 static double server_cpu_us(const struct result *r) {
     return (double)procstat_cpu_ns(&r->server_before, &r->server_after) / NS_PER_US;
@@ -125,8 +123,8 @@ static void print_csv_header(void) {
 }
 
 static void print_csv(const struct result *r) {
-    printf("%s,%" PRIu64 ",%" PRIu64 ",%" PRIu64 ",%.6f,%.2f,%.6f,%.6f,%.6f,%.6f,%.6f,%.6f,", r->name, r->clients, r->ops,
-           r->errors, seconds(r), rate(r), mean_ms(&r->latency), quantile_ms(&r->latency, 0.5),
+    printf("%s,%" PRIu64 ",%" PRIu64 ",%" PRIu64 ",%.6f,%.2f,%.6f,%.6f,%.6f,%.6f,%.6f,%.6f,", r->name, r->clients,
+           r->ops, r->errors, seconds(r), rate(r), mean_ms(&r->latency), quantile_ms(&r->latency, 0.5),
            quantile_ms(&r->latency, 0.95), quantile_ms(&r->latency, 0.99), quantile_ms(&r->latency, 0.999),
            max_ms(&r->latency));
     if (r->has_server)
@@ -141,7 +139,8 @@ static void print_csv(const struct result *r) {
 
 static void json_latency(struct buf *out, const char *name, const struct histogram *h) {
     buf_printf(out,
-               ", \"%s\": {\"count\": %" PRIu64 ", \"mean_ms\": %.6f, \"p50_ms\": %.6f, \"p95_ms\": %.6f, \"p99_ms\": %.6f"
+               ", \"%s\": {\"count\": %" PRIu64
+               ", \"mean_ms\": %.6f, \"p50_ms\": %.6f, \"p95_ms\": %.6f, \"p99_ms\": %.6f"
                ", \"p999_ms\": %.6f, \"max_ms\": %.6f}",
                name, h->count, mean_ms(h), quantile_ms(h, 0.5), quantile_ms(h, 0.95), quantile_ms(h, 0.99),
                quantile_ms(h, 0.999), max_ms(h));
@@ -149,8 +148,8 @@ static void json_latency(struct buf *out, const char *name, const struct histogr
 
 static void json_result(struct buf *out, const struct result *r) {
     buf_printf(out,
-               "{\"test\": \"%s\", \"complete\": %s, \"clients\": %" PRIu64 ", \"ops\": %" PRIu64 ", \"errors\": %" PRIu64
-               ", \"seconds\": %.6f, \"ops_per_second\": %.2f, \"client_busy\": %.4f",
+               "{\"test\": \"%s\", \"complete\": %s, \"clients\": %" PRIu64 ", \"ops\": %" PRIu64
+               ", \"errors\": %" PRIu64 ", \"seconds\": %.6f, \"ops_per_second\": %.2f, \"client_busy\": %.4f",
                r->name, r->complete ? "true" : "false", r->clients, r->ops, r->errors, seconds(r), rate(r),
                client_busy(r));
     json_latency(out, "latency", &r->latency);
@@ -197,8 +196,8 @@ void report_add(struct report *report, struct result *r) {
 void report_end(struct report *report, uint64_t wrong) {
     const struct options *opt = report->opt;
     if (opt->json)
-        printf("{\"clients\": %" PRIu64 ", \"pipeline\": %" PRIu64 ", \"data_bytes\": %" PRIu64 ", \"keyspace\": %" PRIu64
-               ", \"rate\": %.15g, \"wrong\": %" PRIu64 ", \"tests\": [%.*s%s]}\n",
+        printf("{\"clients\": %" PRIu64 ", \"pipeline\": %" PRIu64 ", \"data_bytes\": %" PRIu64
+               ", \"keyspace\": %" PRIu64 ", \"rate\": %.15g, \"wrong\": %" PRIu64 ", \"tests\": [%.*s%s]}\n",
                opt->clients, opt->pipeline, opt->data_bytes, opt->keyspace, opt->rate, wrong, (int)report->json.len,
                report->json.data ? (const char *)report->json.data : "", report->count ? "\n" : "");
     fflush(stdout);

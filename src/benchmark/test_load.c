@@ -89,7 +89,7 @@ static bool need_new(struct test_run *run) { return znodes_need_new(run->znodes,
 static const struct {
     void (*choose)(struct load *l, uint64_t index, struct op *op);
     bool (*need)(struct test_run *run);
-    bool split;  /* report reads and writes apart, too */
+    bool split;   /* report reads and writes apart, too */
     bool uses_up; /* -n znodes were prepared: no warm-up, no --duration */
 } variants[] = {
     [LOAD_GET] = {choose_get, need_keys, false, false},

@@ -3,13 +3,13 @@
  * 1. Open the clients and set their watches; open a few probes, sessions without watches.
  * 2. Say "ready" and wait until the server goes away. Whoever started us restarts it.
  * 3. The probes try to connect every few milliseconds. When the first one has its session back, the clock starts.
- * 4. All clients connect at once, resume their sessions and send setWatches2; one that fails tries again a moment later, as
- *    any client would. Meanwhile the probes ping: nobody should have to wait for the crowd.
+ * 4. All clients connect at once, resume their sessions and send setWatches2; one that fails tries again a moment
+ * later, as any client would. Meanwhile the probes ping: nobody should have to wait for the crowd.
  * 5. When every client has its watches or has lost its session, one znode is changed and the events are counted: the
  *    watches must really be there.
  *
- * The probes run at a higher event priority, and the clients' connects are started a few at a time between other events, so
- * that what the probes measure is the server and not this program's own work. */
+ * The probes run at a higher event priority, and the clients' connects are started a few at a time between other
+ * events, so that what the probes measure is the server and not this program's own work. */
 #include <stdio.h>
 
 #include "base/mem.h"
@@ -19,8 +19,8 @@
 
 #define PROBE_INTERVAL_MS 10
 #define RETRY_MS 50
-/* Java leaves a client that comes in the middle of its start without an answer for ever: a probe that waits for the server
- * to come back does not wait long for any one attempt. */
+/* Java leaves a client that comes in the middle of its start without an answer for ever: a probe that waits for the
+ * server to come back does not wait long for any one attempt. */
 #define PROBE_PATIENCE_MS 200
 #define CONNECTS_PER_EVENT 16
 /* The storm is given up after this many session timeouts. */
@@ -47,7 +47,7 @@ struct storm {
     struct waiting {
         uint32_t index;
         int64_t due_ns;
-    } *queue;
+    } * queue;
     size_t queue_front, queued;
     struct event *connect_event, *probe_event;
     uint64_t events, events_expected;
@@ -156,10 +156,8 @@ static void on_client_lost(struct conn *c, bool expired, const char *why) {
     }
 }
 
-static const struct conn_handler client_handler = {.on_ready = on_client_ready,
-                                                   .on_reply = on_client_reply,
-                                                   .on_event = on_client_event,
-                                                   .on_lost = on_client_lost};
+static const struct conn_handler client_handler = {
+    .on_ready = on_client_ready, .on_reply = on_client_reply, .on_event = on_client_event, .on_lost = on_client_lost};
 
 /* ---- probes ---- */
 
@@ -243,7 +241,8 @@ static bool events_arrived(void *arg) {
 
 static void print_progress(void *arg, struct buf *line) {
     const struct storm *s = arg;
-    static const char *const names[] = {"setting watches", "waiting for the server to be restarted", "storm", "verifying"};
+    static const char *const names[] = {"setting watches", "waiting for the server to be restarted", "storm",
+                                        "verifying"};
     buf_printf(line, "%s: %zu of %zu prepared, %zu back", names[s->phase], s->prepared, s->clients.count, s->backs);
 }
 

@@ -18,8 +18,8 @@ static const struct test tests[] = {
     {"connect", "opens and closes sessions", test_connect_run, 0, true},
     {"ping", "pings", test_load_run, LOAD_PING, false},
     {"watch-many", "sets --watches data watches per connection and holds them", test_watch_many_run, 0, false},
-    {"storm", "connections with --watches watches each; you restart the server; all reconnect at once", test_storm_run, 0,
-     false},
+    {"storm", "connections with --watches watches each; you restart the server; all reconnect at once", test_storm_run,
+     0, false},
     {"echo", "requests as in get to an --echo-server", test_load_run, LOAD_ECHO_GET, false},
     {"echo-set", "requests as in set to an --echo-server", test_load_run, LOAD_ECHO_SET, false},
 };

@@ -1,6 +1,6 @@
 /* Sets many data watches per connection: connection i watches the --watches consecutive znodes of the keyspace from
- * i * --watches on (wrapping). With a keyspace of at least clients x watches they are all distinct; with a small one many
- * sessions watch the same znodes. */
+ * i * --watches on (wrapping). With a keyspace of at least clients x watches they are all distinct; with a small one
+ * many sessions watch the same znodes. */
 #ifndef ZABRA_BENCHMARK_WATCHES_H
 #define ZABRA_BENCHMARK_WATCHES_H
 
@@ -12,7 +12,7 @@ struct watches {
     bool bulk; /* setWatches2, otherwise one getData each */
     struct watch_progress {
         uint64_t sent, set;
-    } *progress; /* per connection */
+    } * progress; /* per connection */
     uint64_t set; /* of all connections */
 };
 

@@ -379,6 +379,8 @@ bool apply_payload(struct server *s, struct slice payload, struct request *r) {
     if (digest_version == DIGEST_VERSION)
         check_digest(s, a.h.zxid, digest);
     note_digest(s, a.h.zxid);
+    if (!s->replaying)
+        metric_sample(&s->metrics, METRIC_PROPAGATION_LATENCY, (uint64_t)i64_max(0, s->now.wall_ms - a.h.time_ms));
     if (r != NULL)
         answer(s, r, err);
     if (s->reply.cap > REPLY_KEEP_BYTES)

@@ -35,6 +35,8 @@ struct conn {
     bool has_read_only;     /* the ConnectRequest had its last byte */
     bool paused;            /* the core wants no more input for now */
     bool has_watches;
+    struct monotime throttled_since; /* paused by request_throttle_max_requests; 0 = not */
+    int64_t throttle_wait_us;        /* how long that took, for the first request behind it */
     bool is_local;          /* the peer is on this machine */
     enum conn_close close;
     struct session *session;

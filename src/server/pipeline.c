@@ -56,6 +56,8 @@ void pipeline_propose(struct server *s, struct request *r, size_t offset, size_t
     r->charged += len;
     s->queued_bytes += len;
     s->txns_since_snapshot++;
+    metric_count(&s->metrics, METRIC_PREP_PROCESSOR_REQUEST_QUEUED, 1);
+    metric_count(&s->metrics, METRIC_SYNC_PROCESSOR_REQUEST_QUEUED, 1);
     snapshotter_check_trigger(s);
 }
 
@@ -137,6 +139,7 @@ void pipeline_append_done(struct server *s, struct log_cmd *cmd) {
     if (s->config->txnlog_size_limit_kib > 0 && cmd->file_size > s->config->txnlog_size_limit_kib * 1024)
         s->roll_next = true;
     metric_sample(&s->metrics, METRIC_FSYNCTIME, (uint64_t)cmd->sync_us / 1000);
+    metric_sample(&s->metrics, METRIC_SYNC_PROCESSOR_QUEUE_FLUSH_TIME_MS, (uint64_t)cmd->sync_us / 1000);
     metric_basic_add(&s->metrics.fsync_us, (uint64_t)cmd->sync_us);
     if (cmd->sync_us / 1000 > s->config->fsync_warning_threshold_ms) {
         s->metrics.fsync_threshold_exceeded++;

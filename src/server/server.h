@@ -158,6 +158,9 @@ struct monotime server_next_wake(const struct server *s);
 
 /* server.c */
 void server_fail(struct server *s, const char *fmt, ...) PRINTF_LIKE(2, 3);
+/* Starts over with a fresh tree, or (empty) with only a root for a snapshot to fill; no sessions. */
+void server_new_database(struct server *s, bool empty);
+/* frames.c */
 void server_resume_paused(struct server *s);
 /* True if growing writes must be refused now (memory or disk). */
 bool server_refuses_growth(const struct server *s);

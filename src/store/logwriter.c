@@ -16,6 +16,7 @@
 
 #include "base/log.h"
 #include "base/mem.h"
+#include "store/listing.h"
 #include "store/sidefile.h"
 #include "store/txnlog.h"
 
@@ -123,17 +124,13 @@ static int reserve(struct logwriter *w, int file, int64_t *size, int64_t end) {
 
 /* ------------------------------------------------------------------ a new file */
 
-/* Opening a log under a name that is taken replaces that file, which is right only if nothing valid is in it. */
+/* Opening a log under a name that is taken replaces that file, which is right only if nothing is in it. */
 static int check_name_free(const struct disk *d, const char *name) {
     int err;
-    struct txnlog_reader *r = txnlog_reader_open(d, name, TXNLOG_JAVA_PAYLOAD_MAX, &err);
-    if (r == NULL)
-        return err == -ENOENT ? 0 : err;
-    struct txnlog_result first = txnlog_reader_next(r);
-    txnlog_reader_close(r);
-    if (first.status == TXNLOG_IO)
-        return first.err;
-    return first.status == TXNLOG_RECORD ? -EEXIST : 0;
+    bool taken = store_log_has_entries(d, name, &err);
+    if (err == -ENOENT)
+        return 0;
+    return err == 0 && taken ? -EEXIST : err;
 }
 
 /* Writes the header, reserves blocks, and syncs. */

@@ -17,6 +17,7 @@
 
 struct later {
     bool found;
+    bool clean;  /* nothing is wrong before it in its log */
     zxid_t zxid; /* of the first entry in the later logs that is not in this one */
 };
 
@@ -77,17 +78,18 @@ static bool is_synced(const struct replay *p, int64_t offset) {
 }
 
 /* The first valid entry in one log with a zxid above. */
-static bool find_entry_above(struct txnlog_reader *reader, zxid_t above, zxid_t *zxid) {
+static void find_entry_above(struct txnlog_reader *reader, zxid_t above, struct later *out) {
     int64_t offset;
     for (;;) {
         struct txnlog_result at = txnlog_reader_next(reader);
-        if (at.status == TXNLOG_IO)
-            return false;
-        if (at.status != TXNLOG_RECORD)
-            return txnlog_reader_resync(reader, above, &offset, zxid);
-        *zxid = txnlog_payload_zxid(at.payload);
-        if (*zxid > above)
-            return true;
+        if (at.status != TXNLOG_RECORD) {
+            out->found = txnlog_reader_resync(reader, above, &offset, &out->zxid);
+            return;
+        }
+        out->zxid = txnlog_payload_zxid(at.payload);
+        out->found = out->clean = out->zxid > above;
+        if (out->found)
+            return;
     }
 }
 
@@ -102,7 +104,7 @@ static bool find_later(struct replay *p, struct later *later) {
         struct txnlog_reader *reader = txnlog_reader_open(r->disk, name, r->options->max_item_bytes, &err);
         if (reader == NULL)
             return recovery_disk_failed(r, err, "opening", name);
-        later->found = find_entry_above(reader, p->file_last, &later->zxid);
+        find_entry_above(reader, p->file_last, later);
         err = txnlog_reader_err(reader);
         txnlog_reader_close(reader);
         if (err != 0)
@@ -112,10 +114,11 @@ static bool find_later(struct replay *p, struct later *later) {
 }
 
 /* Does what comes after this log show that it cannot hold anything that is needed and was not read? All of its entries are
- * below the first of the next log; the side file knows where that began even if nothing was written to it. */
+ * below the first of the next log (unless that was lost, too); the side file knows where that began even if nothing was
+ * written to it. */
 static bool goes_on(const struct replay *p, const struct later *later) {
     zxid_t side_log = p->r->side.known ? p->r->side.log_zxid : -1;
-    return (later->found && later->zxid <= p->last + 1) || (side_log > p->file_last && side_log <= p->last + 1 && !is_side_log(p));
+    return (later->clean && later->zxid <= p->last + 1) || (side_log > p->file_last && side_log <= p->last + 1 && !is_side_log(p));
 }
 
 static enum verdict judge(const struct replay *p, const struct damage *d) {

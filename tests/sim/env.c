@@ -32,6 +32,20 @@ static int64_t latency(struct sim *sim, int64_t usual_us, int64_t stall_us, unsi
 
 /* ------------------------------------------------------------------ orders */
 
+/* S27. A batch may be ordered long after its transactions were decided; the time of that stands in their headers. */
+static void watch_sessions(struct sim *sim, const struct txn_header *h) {
+    struct model_session *session = model_session(&sim->model, h->client_id);
+    int64_t decided_us = (h->time_ms - SIM_WALL_MS) * 1000;
+    if (h->type == OP_CREATE_SESSION)
+        session->touched_us = decided_us;
+    if (h->type != OP_CLOSE_SESSION || h->cxid != 0)
+        return;
+    sim->counters->expiries++;
+    if (decided_us + 999 - session->touched_us < session->timeout_ms * 1000LL || sim_link_is_unread(sim, h->client_id))
+        sim_fail(sim, "S27: session 0x%llx expired after %lld us, its timeout is %d ms", (unsigned long long)session->id,
+                 (long long)(decided_us - session->touched_us), session->timeout_ms);
+}
+
 /* The log has a form of its own on the way to the disk: here the model hears of each transaction. */
 static void take_batch(struct sim *sim, const struct log_cmd *cmd) {
     struct slice bytes = {cmd->iov[0].iov_base, cmd->iov[0].iov_len};
@@ -48,19 +62,8 @@ static void take_batch(struct sim *sim, const struct log_cmd *cmd) {
             sim_fail(sim, "transaction 0x%llx was not to be: %s", (unsigned long long)zxid, sim->model.error);
             return;
         }
-        if (zxid > known) {
-            const struct txn_header *h = &sim->model.txns[zxid - 1].header;
-            struct model_session *session = model_session(&sim->model, h->client_id);
-            if (h->type == OP_CREATE_SESSION)
-                session->touched_us = sim_now(sim);
-            if (h->type == OP_CLOSE_SESSION && h->cxid == 0) {
-                sim->counters->expiries++;
-                if (sim_now(sim) - session->touched_us < session->timeout_ms * 1000LL)
-                    sim_fail(sim, "S27: session 0x%llx expired after %lld us, its timeout is %d ms",
-                             (unsigned long long)session->id, (long long)(sim_now(sim) - session->touched_us),
-                             session->timeout_ms);
-            }
-        }
+        if (zxid > known)
+            watch_sessions(sim, &sim->model.txns[zxid - 1].header);
         zxid++;
         bytes.data += len + 13;
         bytes.len -= len + 13;

@@ -41,7 +41,12 @@ static void free_link(struct sim_link *l) {
     mem_free(l);
 }
 
-static bool is_over(const struct sim_link *l) { return l->conn == NULL && l->client == NULL; }
+void sim_links_sweep(struct sim *sim) {
+    struct sim_link *l;
+    LIST_FOREACH(l, &sim->links, struct sim_link, link)
+        if (l->conn == NULL && l->client == NULL)
+            free_link(l);
+}
 
 struct sim_link *sim_link_open(struct sim_client *c) {
     struct sim *sim = c->sim;
@@ -69,10 +74,8 @@ void sim_link_hang_up(struct sim_link *l) {
     struct sim *sim = l->sim;
     l->client = NULL;
     drop_packets(&l->to_client);
-    if (l->conn == NULL) {
-        free_link(l);
+    if (l->conn == NULL)
         return;
-    }
     /* What was sent arrives, or it is lost with the connection. */
     if (rng_below(&sim->rng, 2) == 0)
         drop_packets(&l->to_server);
@@ -112,11 +115,20 @@ int64_t sim_links_next(const struct sim *sim) {
     return next;
 }
 
-/* A frame that the server has taken is a sign of life of its session. */
+/* A frame that the server has taken is a sign of life of its session, unless that is ending already. */
 static void note_touch(struct sim_link *l) {
     struct model_session *session = model_session(&l->sim->model, l->conn->session_id);
-    if (session != NULL && l->conn->session != NULL)
+    if (session != NULL && l->conn->session != NULL && !l->conn->session->closing)
         session->touched_us = sim_now(l->sim);
+}
+
+bool sim_link_is_unread(const struct sim *sim, session_id_t session) {
+    const struct sim_link *l;
+    LIST_FOREACH(l, &sim->links, struct sim_link, link)
+        if (l->conn != NULL && l->conn->session != NULL && l->conn->session_id == session && l->conn->paused &&
+            !list_empty(&l->to_server) && LIST_FIRST(&l->to_server, struct sim_packet, link)->due_us <= sim_now(sim))
+            return true;
+    return false;
 }
 
 static bool feed(struct sim_link *l) {
@@ -134,8 +146,6 @@ static bool feed(struct sim_link *l) {
         drop_packet(p);
         any = true;
     }
-    if (l->conn != NULL && l->conn->paused)
-        note_touch(l); /* what waits unread counts (S27) */
     return any;
 }
 
@@ -147,8 +157,6 @@ bool sim_links_feed(struct sim *sim) {
         if (l->conn != NULL && l->hang_up_us <= sim_now(sim)) {
             server_end_closes(l);
             any = true;
-            if (is_over(l))
-                free_link(l);
         }
     }
     return any;
@@ -205,11 +213,8 @@ static void settle(struct sim_link *l) {
             conn->out_sent = conn->out.len;
         }
     }
-    if (conn->close == CONN_OPEN)
-        return;
-    server_end_closes(l);
-    if (is_over(l))
-        free_link(l);
+    if (conn->close != CONN_OPEN)
+        server_end_closes(l);
 }
 
 void sim_links_settle(struct sim *sim) {
@@ -237,10 +242,6 @@ static void deliver(struct sim_link *l) {
             sim_client_frame(c, p->bytes, p->len, is_connect);
         }
         mem_free(p);
-        if (is_over(l)) {
-            free_link(l);
-            return;
-        }
     }
 }
 
@@ -254,13 +255,9 @@ void sim_links_deliver(struct sim *sim) {
 
 void sim_links_cut(struct sim *sim) {
     struct sim_link *l;
-    LIST_FOREACH(l, &sim->links, struct sim_link, link) {
-        if (l->conn == NULL)
-            continue;
-        server_end_closes(l);
-        if (is_over(l))
-            free_link(l);
-    }
+    LIST_FOREACH(l, &sim->links, struct sim_link, link)
+        if (l->conn != NULL)
+            server_end_closes(l);
 }
 
 void sim_links_free(struct sim *sim) {

@@ -19,6 +19,7 @@
 
 #define SIM_CLIENTS_MAX 64
 #define SIM_NEVER INT64_MAX
+#define SIM_WALL_MS 1795221887540 /* the wall clock when the monotonic one stood at 0 */
 
 enum sim_break {
     BREAK_NOTHING,
@@ -248,6 +249,8 @@ struct sim_link *sim_link_open(struct sim_client *c);
 void sim_link_send(struct sim_link *l, const struct buf *frame);
 /* The client's end closes. */
 void sim_link_hang_up(struct sim_link *l);
+/* True if the connection of this session holds bytes that the server does not want to read for now. */
+bool sim_link_is_unread(const struct sim *sim, session_id_t session);
 int64_t sim_links_next(const struct sim *sim);
 /* Gives due requests to the server; true if there were any. */
 bool sim_links_feed(struct sim *sim);
@@ -257,6 +260,8 @@ void sim_links_deliver(struct sim *sim);
 void sim_links_settle(struct sim *sim);
 /* The server is gone: all connections end. */
 void sim_links_cut(struct sim *sim);
+/* Frees those that both ends have closed. */
+void sim_links_sweep(struct sim *sim);
 void sim_links_free(struct sim *sim);
 
 /* client.c */

@@ -302,7 +302,7 @@ class MultiRead(ServerTest):
         self.assertEqual(c.seen(), [])
 
     def test_takes_no_zxid(self):
-        c, root = self.connect(), self.root
+        c = self.connect()
         before = c.request(wire.ping()).zxid
         self.assertEqual(c.request(wire.multi_read(wire.get_data("/none"))).zxid, before)
 

@@ -4,7 +4,7 @@ import unittest
 
 from lib import wire
 from lib.server import ServerTest
-from lib.wire import ADMIN, CONTAINER, EPHEMERAL, READ, SEQUENTIAL, Err, Ev
+from lib.wire import ADMIN, CONTAINER, EPHEMERAL, READ, SEQUENTIAL, Ev
 
 
 def dump(c, path="/"):

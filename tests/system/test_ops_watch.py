@@ -574,7 +574,6 @@ class CheckAndRemove(ServerTest):
 class SetWatches(ServerTest):
     def setUp(self):
         self.c = self.connect()
-        self.now = self.c.request(wire.ping()).zxid
 
     def after(self, **lists):
         """Events sent before the reply to setWatches2 with the present zxid."""
@@ -691,8 +690,7 @@ class SetWatches(ServerTest):
         self.assertEqual(c.seen(), [(CHANGED, root), (CHILDREN, root)])
 
     def test_many_paths(self):
-        c, root = self.c, self.root
-        paths = ["%s/none%d" % (root, n) for n in range(3000)]
+        paths = ["%s/none%d" % (self.root, n) for n in range(3000)]
         self.assertEqual(self.after(data=paths), [(DELETED, p) for p in paths])
 
     def test_twice_gives_one_event(self):

@@ -1,10 +1,9 @@
 """Frames, headers, encoding of values, malformed input after the connect."""
-import struct
 import unittest
 
 from lib import wire
 from lib.server import ON_JAVA, ServerTest, either, not_on_java
-from lib.wire import Err, Op, buf, i32, i64, ustr, vec
+from lib.wire import Err, Op, buf, i32, i64, ustr
 
 MAX = 0xFFFFF               # default of jute.maxbuffer
 

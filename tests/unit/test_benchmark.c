@@ -1,5 +1,5 @@
-/* src/benchmark: the requests of zabra-benchmark and its checks of replies (every damage must be noticed), and its command
- * line. */
+/* src/benchmark: the requests of zabra-benchmark and its checks of replies (every damage must be noticed), and its
+ * command line. */
 #include <check.h>
 #include <stdlib.h>
 #include <unistd.h>
@@ -22,7 +22,8 @@ static void setup(void) {
 static void teardown(void) { request_env_free(&env); }
 
 static void put_stat(struct buf *b, int32_t data_length, int32_t children) {
-    struct stat_view stat = {.czxid = 2, .mzxid = ZXID, .pzxid = 2, .data_length = data_length, .num_children = children};
+    struct stat_view stat = {
+        .czxid = 2, .mzxid = ZXID, .pzxid = 2, .data_length = data_length, .num_children = children};
     stat_view_put(b, &stat);
 }
 
@@ -74,12 +75,13 @@ static const char *check_err(const struct op *op, const struct buf *body, size_t
 
 static const char *check(const struct op *op, const struct buf *body) { return check_err(op, body, body->len, 0); }
 
-static const enum request_kind kinds[] = {REQUEST_GET,      REQUEST_SET,       REQUEST_CREATE, REQUEST_DELETE,
-                                          REQUEST_MULTI,    REQUEST_CHILDREN,  REQUEST_PING,   REQUEST_SET_WATCHES,
+static const enum request_kind kinds[] = {REQUEST_GET,       REQUEST_SET,         REQUEST_CREATE, REQUEST_DELETE,
+                                          REQUEST_MULTI,     REQUEST_CHILDREN,    REQUEST_PING,   REQUEST_SET_WATCHES,
                                           REQUEST_ADD_WATCH, REQUEST_CREATE_PATH, REQUEST_CLOSE};
 
 static struct op op_of(enum request_kind kind) {
-    return (struct op){.kind = kind, .name = NAME_KEY, .key = kind == REQUEST_CREATE_PATH ? 0 : 7, .count = 2, .xid = 1};
+    return (struct op){
+        .kind = kind, .name = NAME_KEY, .key = kind == REQUEST_CREATE_PATH ? 0 : 7, .count = 2, .xid = 1};
 }
 
 START_TEST(right_reply_and_every_cut) {
@@ -128,8 +130,8 @@ START_TEST(damaged_data_and_names) {
     expect_damage_noticed(REQUEST_CREATE, 0, 4 + 23);
     expect_damage_noticed(REQUEST_CHILDREN, 0, 4 + 2 * 24);
     expect_damage_noticed(REQUEST_CHILDREN, 4 + 2 * 24 + 56, 4 + 2 * 24 + 60); /* Stat.numChildren */
-    expect_damage_noticed(REQUEST_MULTI, 0, 4);                               /* type of the first result */
-    expect_damage_noticed(REQUEST_MULTI, 5, 9);                               /* its error */
+    expect_damage_noticed(REQUEST_MULTI, 0, 4);                                /* type of the first result */
+    expect_damage_noticed(REQUEST_MULTI, 5, 9);                                /* its error */
 }
 END_TEST
 
@@ -195,8 +197,8 @@ START_TEST(digits) {
 }
 END_TEST
 
-#define PARSE(o, ...)                                                                                                  \
-    options_parse(o, (int)ARRAY_LEN(((char *[]){"zabra-benchmark", __VA_ARGS__})),                                      \
+#define PARSE(o, ...)                                                              \
+    options_parse(o, (int)ARRAY_LEN(((char *[]){"zabra-benchmark", __VA_ARGS__})), \
                   (char *[]){"zabra-benchmark", __VA_ARGS__})
 
 START_TEST(option_forms) {
@@ -217,9 +219,21 @@ START_TEST(option_forms) {
 END_TEST
 
 static char *const faulty_options[][3] = {
-    {"-x"},         {"--nothing"}, {"-c"},          {"-c", "0"},     {"-c", "abc"},          {"-n", ""},
-    {"--rate", "-1"}, {"--quiet=1"}, {"--mix", "101"}, {"--existing"}, {"--path-prefix", "a"}, {"--path-prefix", "/a/"},
-    {"--rate", "nan"}, {"--json", "--csv"}, {"get"},
+    {"-x"},
+    {"--nothing"},
+    {"-c"},
+    {"-c", "0"},
+    {"-c", "abc"},
+    {"-n", ""},
+    {"--rate", "-1"},
+    {"--quiet=1"},
+    {"--mix", "101"},
+    {"--existing"},
+    {"--path-prefix", "a"},
+    {"--path-prefix", "/a/"},
+    {"--rate", "nan"},
+    {"--json", "--csv"},
+    {"get"},
 };
 
 START_TEST(option_faults) {

@@ -140,7 +140,8 @@ class Server:
         # The affinity is inherited: no helper process stands between us and the server's start.
         os.sched_setaffinity(0, {self.setup.server_cpu})
         begin = time.monotonic()
-        self.process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=self.log, stderr=self.log, cwd=self.dir)
+        self.process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=self.log, stderr=self.log,
+                                        cwd=self.dir)
         os.sched_setaffinity(0, {self.setup.client_cpu})
         try:
             self.wait()

@@ -1,8 +1,8 @@
 """Writes a ZooKeeper data directory of a given size: one snapshot with many znodes and one log behind it.
 
 The formats are those of docs/protocol (disk format): snapshot and transaction log of ZooKeeper 3.8/3.9 with the data
-tree's digest, so that Java and zabra load it without a complaint. The znodes are those that zabra-benchmark expects with
---existing: PREFIX/key-<16 digits>, 20 bytes, with data that begins with the same digits.
+tree's digest, so that Java and zabra load it without a complaint. The znodes are those that zabra-benchmark expects
+with --existing: PREFIX/key-<16 digits>, 20 bytes, with data that begins with the same digits.
 """
 import os
 import struct

@@ -1,0 +1,246 @@
+"""A small filesystem is filled under load: reads, deletes, pings and sessions go on, growing writes are
+refused with -125, and everything is served again when there is space, without a restart.
+
+The filesystem is a tmpfs in a mount namespace of its own, which ends with the process that holds it."""
+import errno
+import os
+import random
+import subprocess
+
+from lib import store, wire
+from lib.dirs import DirTest, longer
+from lib.load import Load
+from lib.wire import EPHEMERAL, Err
+
+SEED = int(os.environ.get("ZABRA_TEST_SEED", random.SystemRandom().randrange(10**6)))
+MB = 1 << 20
+FULL_TIME = 20.0         # seconds until a filled disk has shown
+FREE_TIME = 10.0         # seconds until freed space is used again
+
+
+class Namespace:
+    """A mount namespace with a tmpfs."""
+
+    def __init__(self, directory, size):
+        os.makedirs(directory)
+        script = 'mount -t tmpfs -o size=%d tmpfs "$1" && echo ready && exec cat' % size
+        self.process = subprocess.Popen(
+            ["unshare", "--mount", "--propagation", "private"] + ["--map-root-user"] * (os.getuid() != 0)
+            + ["sh", "-c", script, "sh", directory],
+            stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL)
+        self.mounted = self.process.stdout.readline() == b"ready\n"
+        self.prefix = ["nsenter", "--target=%d" % self.process.pid, "--mount"]
+        if os.getuid() != 0:
+            self.prefix.insert(2, "--user")
+        self.prefix.append("--wd=/")
+        self.directory = directory
+
+    def path(self, *names):
+        """How a file in there is seen from outside."""
+        return os.path.join("/proc/%d/root" % self.process.pid, self.directory.lstrip("/"), *names)
+
+    def free(self):
+        fs = os.statvfs(self.path())
+        return fs.f_bavail * fs.f_frsize
+
+    def fill(self, leave=0, name="filler"):
+        """A file that takes all space but so many bytes."""
+        with open(self.path(name), "ab") as f:
+            while self.free() > leave:
+                try:
+                    os.posix_fallocate(f.fileno(), os.fstat(f.fileno()).st_size, self.free() - leave)
+                except OSError as e:                # the server was quicker
+                    if e.errno != errno.ENOSPC:
+                        raise
+
+    def resize(self, size):
+        subprocess.check_call(self.prefix + ["mount", "-o", "remount,size=%d" % size, self.directory])
+
+    def release(self, name="filler"):
+        os.unlink(self.path(name))
+
+    def close(self):
+        self.process.stdin.close()
+        self.process.stdout.close()
+        self.process.wait()
+
+
+class DiskFull(DirTest):
+    options = {"forceSync": "yes", "diskReserve": 1 * MB, "preAllocSize": 256, "snapCount": 1000}
+
+    def server_on(self, size, **options):
+        server = self.zabra(options)
+        space = Namespace(server.data, size)
+        self.addCleanup(space.close)
+        if not space.mounted:
+            self.skipTest("a tmpfs cannot be mounted here")
+        server.prefix = space.prefix
+        server.space = space
+        self.start(server)
+        return server, space
+
+    def start(self, server, ballast=True):
+        """Starts it; ballast: and waits until it has reserved the space for bad times, if it can."""
+        server.start()
+        reserve = int(server.options["diskReserve"])
+        if ballast and server.space.free() > 4 * reserve:
+            path = server.space.path("version-2", "zabra.ballast")
+            self.wait_for(lambda: os.path.exists(path) and os.path.getsize(path) == reserve, what="ballast")
+
+    def refused(self, conn, path="/refused"):
+        """Are growing writes refused at the moment?"""
+        reply = conn.request(wire.create(path))
+        if reply.err == 0:
+            conn.request(wire.delete(path))
+        else:
+            self.assertEqual(reply.err, Err.QUOTA_EXCEEDED)
+        return reply.err != 0
+
+    def check_refused(self, conn, used):
+        """What is and what is not possible now."""
+        self.fails(conn, wire.create("/x", bytes(100)))
+        self.fails(conn, wire.set_data("/keep", bytes(100)))
+        self.fails(conn, wire.create("/e", flags=EPHEMERAL))
+        self.fails(conn, wire.multi(wire.check("/keep"), wire.create("/x")))
+        zxid = conn.request(wire.ping()).zxid
+        self.assertEqual(conn.get_data("/keep")[0], b"kept")
+        self.assertEqual(conn.request(wire.ping()).zxid, zxid, "a refused write used a zxid")
+        conn.delete(used.pop())
+        conn.multi(wire.check("/keep"), wire.delete(used.pop()))
+        conn.sync("/")
+        self.assertNotIn("refused", conn.get_children("/"))
+
+    def fails(self, conn, request):
+        self.assertEqual(conn.request(request).err, Err.QUOTA_EXCEEDED)
+
+    def test_filled_by_others(self):
+        """Somebody else's file takes the space, and gives it back."""
+        server, space = self.server_on(24 * MB)
+        conn = self.connect(server, timeout=60000)
+        conn.create("/keep", b"kept")
+        used = ["/d%d" % n for n in range(20)]
+        for path in used:
+            conn.create(path, bytes(1000))
+        conn.create("/own", flags=EPHEMERAL)
+        other = self.connect(server, timeout=60000)
+        other.create("/other", flags=EPHEMERAL)
+        space.fill()
+        self.wait_for(lambda: self.refused(conn), FULL_TIME, "refusal")
+        self.check_refused(conn, used)
+        # Sessions: new ones, their end, renewal, and the ephemerals of one that ends.
+        other.end_session()
+        self.assertEqual(conn.get_children("/").count("other"), 0)
+        third = self.connect(server, timeout=60000)
+        third.ping()
+        again = self.connect(server, sid=third.sid, passwd=third.passwd, timeout=60000)
+        self.assertEqual(again.sid, third.sid)
+        again.end_session()
+        self.assertIn("the log's disk", server.log())
+        self.assertEqual(server.mntr()["zk_zabra_growth_refused"], "1")
+        # A crash now loses nothing, and a start on the full disk serves what it can.
+        before = store.read_tree(conn)
+        server.kill()
+        self.start(server)
+        conn = self.connect(server, sid=conn.sid, passwd=conn.passwd, timeout=60000)
+        self.assertEqual(conn.get_ephemerals("/"), ["/own"])
+        self.assert_same_tree(before, store.read_tree(conn), "after a crash on the full disk")
+        self.wait_for(lambda: self.refused(conn), FULL_TIME, "refusal after the restart")
+        self.check_refused(conn, used)
+        # And space returns.
+        space.release()
+        self.wait_for(lambda: not self.refused(conn), FREE_TIME, "writes again")
+        conn.create("/x", bytes(100))
+        conn.set_data("/keep", b"changed")
+        self.assertEqual(server.mntr()["zk_zabra_growth_refused"], "0")
+        server.kill()
+        self.start(server)
+        conn = self.connect(server, sid=conn.sid, passwd=conn.passwd, timeout=60000)
+        self.assertEqual(conn.get_data("/keep")[0], b"changed")
+        conn.end_session()
+        server.stop()
+
+    def test_filled_by_writes(self):
+        """The log itself takes the space, under load, until the volume grows."""
+        longer(120)
+        server, space = self.server_on(40 * MB, **{"autopurge.purgeInterval": 1})
+        load = Load(server.addr, 2, SEED, refused=(Err.QUOTA_EXCEEDED,), closes=0)
+        load.start()
+        big = self.connect(server, timeout=60000)
+        big.create("/big")
+        paths = []
+        while True:
+            path = "/big/%d" % len(paths)
+            reply = big.request(wire.create(path, bytes(200000)))
+            if reply.err:
+                self.assertEqual(reply.err, Err.QUOTA_EXCEEDED)
+                break
+            paths.append(path)
+            self.assertLess(len(paths), 300, "the disk does not get full")
+        self.assertEqual(big.get_data(paths[-1])[1].dataLength, 200000)
+        self.wait_for(lambda: all(w.refusals for w in load.writers), what="refusal of the others")
+        load.stop()
+        server.kill()
+        self.start(server)
+        load.settle(server.addr)
+        self.assertGreaterEqual(server.zxid(), load.zxid())
+        big = self.connect(server, sid=big.sid, passwd=big.passwd, timeout=60000)
+        self.assertEqual(big.get_children2("/big")[1].numChildren, len(paths))
+        for path in paths[:50]:
+            big.delete(path)
+        load.start()
+        space.resize(200 * MB)
+        self.wait_for(lambda: not self.refused(big, "/big/r"), FREE_TIME, "writes again")
+        goal = load.acknowledged() + 100
+        self.wait_for(lambda: load.acknowledged() > goal, what="progress")
+        load.stop()
+        server.kill()
+        self.start(server)
+        load.settle(server.addr)
+        server.stop()
+
+    def test_filled_right_after_the_start(self):
+        """There is no moment without the reserve."""
+        server, space = self.server_on(24 * MB)
+        server.kill()
+        os.unlink(space.path("version-2", "zabra.ballast"))
+        self.start(server, ballast=False)
+        conn = self.connect(server)
+        conn.create("/a", bytes(1000))
+        space.fill()
+        for n in range(400):                        # more than the log has reserved
+            reply = conn.request(wire.create("/a/%d" % n, bytes(1000)))
+            if reply.err:
+                break
+        self.assertEqual(reply.err, Err.QUOTA_EXCEEDED)
+        conn.delete("/a/0")
+        server.stop()
+
+    def test_crashes_on_a_full_disk(self):
+        """Filled and freed again and again, killed at any time."""
+        longer(180)
+        rng = random.Random(SEED)
+        server, space = self.server_on(16 * MB, **{"autopurge.purgeInterval": 1, "diskReserve": 512 * 1024,
+                                                   "snapCount": 200})
+        load = Load(server.addr, 3, SEED, refused=(Err.QUOTA_EXCEEDED,))
+        for n in range(10):
+            load.start()
+            goal = load.acknowledged() + 20
+            self.wait_for(lambda: load.acknowledged() > goal, what="progress")
+            space.fill(rng.choice((0, 5000, 100000, 400000)))
+            refusals = sum(w.refusals for w in load.writers)
+            if rng.random() < 0.5:
+                self.wait_for(lambda: sum(w.refusals for w in load.writers) > refusals, FULL_TIME, "refusals")
+            if rng.random() < 0.5:
+                space.release()
+            server.kill()
+            load.join()
+            self.start(server)
+            with self.subTest(seed=SEED, round=n):
+                self.assertGreaterEqual(server.zxid(), load.zxid())
+                load.settle(server.addr)
+            if os.path.exists(space.path("filler")):
+                space.release()
+        load.run(20)
+        server.stop()
+
+

@@ -1,0 +1,554 @@
+/* The way of requests through the server: order, group commit, pending changes, limits; several servers in one process. */
+#include <errno.h>
+
+#include "server_help.h"
+
+static struct testserver *held_server(struct testclient **c) {
+    struct testserver *ts = testserver_new(NULL);
+    *c = testclient_connect(ts, 10000);
+    make(*c, "/a", "0");
+    ts->hold_log = true;
+    return ts;
+}
+
+static void release(struct testserver *ts) {
+    ts->hold_log = false;
+    testserver_run(ts);
+}
+
+/* ------------------------------------------------------------------ several servers */
+
+static void live_apart(int count) {
+    struct testserver *ts[10];
+    struct testclient *c[10];
+    struct tree_sum before;
+    char path[16];
+    for (int i = 0; i < count; i++) {
+        ts[i] = testserver_new(NULL);
+        c[i] = testclient_connect(ts[i], 10000);
+    }
+    before = tree_sum_of(ts[count - 1]->server);
+    for (int i = 0; i < count - 1; i++) {
+        snprintf(path, sizeof path, "/n%d", i);
+        testclient_exists(c[count - 1], path, true);
+        expect_result(c[count - 1], ZK_NO_NODE);
+        make(c[i], path, path);
+    }
+    for (int i = 0; i < count - 1; i++)
+        for (int j = 0; j < count; j++) {
+            snprintf(path, sizeof path, "/n%d", i);
+            ck_assert_int_eq(node_at(ts[j], path) != NULL, i == j);
+        }
+    expect_same_tree(before, tree_sum_of(ts[count - 1]->server));
+    ck_assert_str_eq(testclient_events(c[count - 1]), "");
+    ts[0]->disk.fail_at = ts[0]->disk.calls + 1;
+    ts[0]->disk.fail_errno = -EIO;
+    testclient_create(c[0], "/broken", "", CREATE_PERSISTENT);
+    testserver_run(ts[0]);
+    ck_assert_int_eq(ts[0]->server->state, SERVER_FAILED);
+    for (int i = 1; i < count; i++) {
+        make(c[i], "/fine", "");
+        ck_assert_int_eq(ts[i]->server->state, SERVER_RUNNING);
+        testserver_restart(ts[i], TESTSERVER_KILL);
+        ck_assert_ptr_nonnull(node_at(ts[i], "/fine"));
+    }
+    for (int i = 0; i < count; i++)
+        testserver_free(ts[i]);
+}
+
+START_TEST(two_servers_live_apart) { live_apart(2); }
+END_TEST
+
+START_TEST(ten_servers_live_apart) { live_apart(10); }
+END_TEST
+
+/* ------------------------------------------------------------------ commit */
+
+START_TEST(a_write_waits_for_its_sync) {
+    struct testserver *ts = testserver_new(NULL);
+    struct testclient *c = testclient_connect(ts, 10000), *other = testclient_connect(ts, 10000);
+    make(c, "/a", "0");
+    ts->hold_log = true;
+    testclient_set_data(c, "/a", "1");
+    testclient_create(c, "/b", "", CREATE_PERSISTENT);
+    testserver_run(ts);
+    expect_silence(c);
+    testclient_get_data(other, "/a", true);
+    struct testframe f = testclient_reply(other);
+    ck_assert(slice_is(jute_bytes(&f.body), "0"));
+    testclient_exists(other, "/b", true);
+    expect_result(other, ZK_NO_NODE);
+    ck_assert_str_eq(testclient_events(other), "");
+    ck_assert(testserver_do_log(ts));
+    testserver_run(ts);
+    expect_reply(c, 2, ZK_OK);
+    expect_reply(c, 3, ZK_OK);
+    ck_assert_str_eq(testclient_events(other), "changed /a, created /b");
+    testserver_free(ts);
+}
+END_TEST
+
+START_TEST(reads_wait_behind_own_writes) {
+    struct testclient *c;
+    struct testserver *ts = held_server(&c);
+    testclient_get_data(c, "/a", false);
+    struct testframe f = expect_reply(c, 2, ZK_OK);
+    testclient_set_data(c, "/a", "1");
+    testclient_get_data(c, "/a", false);
+    testclient_ping(c);
+    testclient_set_data(c, "/a", "2");
+    testclient_get_data(c, "/a", false);
+    testclient_exists(c, "/nope", false);
+    testserver_run(ts);
+    expect_silence(c);
+    release(ts);
+    expect_reply(c, 3, ZK_OK);
+    f = expect_reply(c, 4, ZK_OK);
+    ck_assert(slice_is(jute_bytes(&f.body), "1"));
+    expect_reply(c, XID_PING, ZK_OK);
+    expect_reply(c, 5, ZK_OK);
+    f = expect_reply(c, 6, ZK_OK);
+    ck_assert(slice_is(jute_bytes(&f.body), "2"));
+    expect_reply(c, 7, ZK_NO_NODE);
+    ck_assert_uint_eq(ts->server->pipeline_count, 0);
+    ck_assert_uint_eq(ts->server->queued_bytes, 0);
+    testserver_free(ts);
+}
+END_TEST
+
+START_TEST(group_commit) {
+    struct testserver *ts = testserver_new(NULL);
+    struct testclient *c[20];
+    for (int i = 0; i < 20; i++)
+        c[i] = testclient_connect(ts, 10000);
+    make(c[0], "/a", "");
+    ts->hold_log = true;
+    testclient_set_data(c[0], "/a", "first");
+    testserver_run(ts);
+    for (int round = 0; round < 5; round++) {
+        for (int i = 0; i < 20; i++)
+            testclient_set_data(c[i], "/a", "more");
+        testserver_run(ts);
+    }
+    ck_assert_uint_eq(ts->server->writing->count, 1);
+    ck_assert_uint_eq(ts->server->filling->count, 100);
+    ck_assert(testserver_do_log(ts));
+    testserver_run(ts);
+    ck_assert_uint_eq(ts->server->writing->count, 100);
+    ck_assert_ptr_null(ts->server->filling);
+    ck_assert(!list_empty(&ts->log_cmds));
+    ck_assert(testserver_do_log(ts));
+    ck_assert(list_empty(&ts->log_cmds));
+    testserver_run(ts);
+    ck_assert_int_eq(node_at(ts, "/a")->version, 101);
+    testserver_free(ts);
+}
+END_TEST
+
+START_TEST(events_before_replies) {
+    struct testserver *ts = testserver_new(NULL);
+    struct testclient *c = testclient_connect(ts, 10000), *other = testclient_connect(ts, 10000);
+    struct testframe f;
+    make(c, "/a", "0");
+    testclient_get_data(c, "/a", true);
+    expect_result(c, ZK_OK);
+    testclient_get_data(other, "/a", true);
+    expect_result(other, ZK_OK);
+    testclient_set_data(c, "/a", "1");
+    testclient_get_data(c, "/a", false);
+    testserver_run(ts);
+    ck_assert(testclient_next(c, &f) && f.is_event);
+    ck_assert(testclient_next(c, &f) && f.xid == 3);
+    ck_assert(testclient_next(c, &f) && f.xid == 4);
+    /* Who reads the new value has seen the event. */
+    testclient_get_data(other, "/a", false);
+    testserver_run(ts);
+    ck_assert(testclient_next(other, &f) && f.is_event);
+    ck_assert(testclient_next(other, &f) && f.xid == 2);
+    testserver_free(ts);
+}
+END_TEST
+
+/* ------------------------------------------------------------------ pending changes */
+
+START_TEST(pending_create_delete_create) {
+    struct testclient *c;
+    struct testserver *ts = held_server(&c);
+    testclient_create(c, "/p", "1", CREATE_PERSISTENT);
+    testclient_create(c, "/p", "x", CREATE_PERSISTENT);
+    testclient_create(c, "/p/k", "", CREATE_PERSISTENT);
+    testclient_delete(c, "/p");
+    testclient_delete(c, "/p/k");
+    testclient_delete(c, "/p");
+    testclient_delete(c, "/p");
+    testclient_create(c, "/p/k", "", CREATE_PERSISTENT);
+    testclient_create(c, "/p", "2", CREATE_PERSISTENT);
+    testserver_run(ts);
+    ck_assert_ptr_null(node_at(ts, "/p"));
+    ck_assert_uint_gt(ts->server->change_count, 0);
+    release(ts);
+    static const int32_t expected[] = {ZK_OK, ZK_NODE_EXISTS, ZK_OK,      ZK_NOT_EMPTY, ZK_OK,
+                                       ZK_OK, ZK_NO_NODE,     ZK_NO_NODE, ZK_OK};
+    for (int32_t i = 0; i < 9; i++)
+        expect_reply(c, i + 2, expected[i]);
+    ck_assert(slice_is(znode_data(node_at(ts, "/p")), "2"));
+    ck_assert_int_eq(node_at(ts, "/p")->cversion, 0);
+    ck_assert_uint_eq(ts->server->change_count, 0);
+    expect_digests_right(ts);
+    testserver_free(ts);
+}
+END_TEST
+
+START_TEST(pending_versions) {
+    struct testclient *c;
+    struct testserver *ts = held_server(&c);
+    for (int32_t v = 0; v < 5; v++)
+        send_set(c, "/a", "x", v);
+    send_set(c, "/a", "late", 3);
+    put_path_version(testclient_request(c, OP_DELETE), "/a", 4);
+    testclient_end(c);
+    put_path_version(testclient_request(c, OP_DELETE), "/a", 5);
+    testclient_end(c);
+    send_set(c, "/a", "gone", -1);
+    testserver_run(ts);
+    release(ts);
+    for (int32_t v = 0; v < 5; v++)
+        expect_reply(c, v + 2, ZK_OK);
+    expect_reply(c, 7, ZK_BAD_VERSION);
+    expect_reply(c, 8, ZK_BAD_VERSION);
+    expect_reply(c, 9, ZK_OK);
+    expect_reply(c, 10, ZK_NO_NODE);
+    expect_digests_right(ts);
+    testserver_free(ts);
+}
+END_TEST
+
+START_TEST(not_empty_with_pending_children) {
+    struct testclient *c;
+    struct testserver *ts = held_server(&c);
+    testclient_create(c, "/a/k", "", CREATE_EPHEMERAL);
+    testclient_delete(c, "/a");
+    testclient_create(c, "/a/k/below", "", CREATE_PERSISTENT);
+    testclient_delete(c, "/a/k");
+    testclient_delete(c, "/a");
+    release(ts);
+    expect_reply(c, 2, ZK_OK);
+    expect_reply(c, 3, ZK_NOT_EMPTY);
+    expect_reply(c, 4, ZK_NO_CHILDREN_FOR_EPHEMERALS);
+    expect_reply(c, 5, ZK_OK);
+    expect_reply(c, 6, ZK_OK);
+    expect_digests_right(ts);
+    testserver_free(ts);
+}
+END_TEST
+
+static void send_failing_multi(struct testclient *c) {
+    struct buf *b = testclient_request(c, OP_MULTI);
+    multi_op(b, OP_CREATE);
+    put_create(b, "/a/s-", SLICE_NULL, CREATE_PERSISTENT_SEQUENTIAL);
+    multi_op(b, OP_CREATE);
+    put_create(b, "/m", SLICE_NULL, CREATE_PERSISTENT);
+    multi_op(b, OP_SET_DATA);
+    put_set(b, "/a", SLICE_LIT("multi"), -1);
+    multi_op(b, OP_CHECK);
+    put_path_version(b, "/a", 77);
+    multi_op(b, OP_DELETE);
+    put_path_version(b, "/a", -1);
+    multi_end(c, b);
+}
+
+static void expect_sequence(struct testclient *c, int32_t xid, const char *path) {
+    struct testframe f = expect_reply(c, xid, ZK_OK);
+    struct slice name = jute_bytes(&f.body);
+    ck_assert_msg(slice_is(name, path), "%.*s", (int)name.len, name.data);
+}
+
+START_TEST(failed_multi_leaves_no_trace) {
+    struct testclient *c;
+    struct testserver *ts = held_server(&c);
+    testclient_create(c, "/a/s-", "", CREATE_PERSISTENT_SEQUENTIAL);
+    send_set(c, "/a", "1", 0);
+    testserver_run(ts);
+    uint64_t changes = ts->server->change_count, digest = ts->server->prepared_digest;
+    send_failing_multi(c);
+    testserver_run(ts);
+    ck_assert_uint_eq(ts->server->change_count, changes);
+    ck_assert_uint_eq(ts->server->prepared_digest, digest);
+    testclient_create(c, "/a/s-", "", CREATE_PERSISTENT_SEQUENTIAL);
+    testclient_exists(c, "/m", false);
+    testclient_create(c, "/m", "", CREATE_PERSISTENT);
+    send_set(c, "/a", "2", 1);
+    release(ts);
+    expect_sequence(c, 2, "/a/s-0000000000");
+    expect_reply(c, 3, ZK_OK);
+    struct testframe f = expect_reply(c, 4, ZK_OK);
+    static const int32_t errors[] = {0, 0, 0, ZK_BAD_VERSION, ZK_RUNTIME_INCONSISTENCY};
+    for (int i = 0; i < 5; i++) {
+        struct multi_header h = multi_header_get(&f.body);
+        ck_assert_int_eq(h.type, OP_ERROR);
+        ck_assert_int_eq(jute_int(&f.body), errors[i]);
+    }
+    expect_sequence(c, 5, "/a/s-0000000001");
+    expect_reply(c, 6, ZK_NO_NODE);
+    expect_reply(c, 7, ZK_OK);
+    expect_reply(c, 8, ZK_OK);
+    ck_assert_uint_eq(znode_children(node_at(ts, "/a")), 2);
+    expect_digests_right(ts);
+    expect_log_makes_tree(ts);
+    testserver_free(ts);
+}
+END_TEST
+
+/* ------------------------------------------------------------------ close */
+
+START_TEST(close_deletes_pipelined_ephemerals) {
+    struct testclient *c;
+    struct testserver *ts = held_server(&c);
+    session_id_t id = c->session_id;
+    testclient_create(c, "/e1", "", CREATE_EPHEMERAL);
+    testclient_create(c, "/a/e2", "", CREATE_EPHEMERAL);
+    testclient_create(c, "/a/s-", "", CREATE_EPHEMERAL_SEQUENTIAL);
+    testclient_create(c, "/stays", "", CREATE_PERSISTENT);
+    testclient_close_session(c);
+    testclient_create(c, "/late", "", CREATE_PERSISTENT);
+    release(ts);
+    for (int32_t xid = 2; xid <= 6; xid++)
+        expect_reply(c, xid, ZK_OK);
+    expect_silence(c);
+    ck_assert_ptr_null(c->conn);
+    ck_assert_ptr_null(session_find(&ts->server->sessions, id));
+    ck_assert_ptr_null(node_at(ts, "/e1"));
+    ck_assert_ptr_null(node_at(ts, "/late"));
+    ck_assert_uint_eq(znode_children(node_at(ts, "/a")), 0);
+    ck_assert_ptr_nonnull(node_at(ts, "/stays"));
+    expect_digests_right(ts);
+    expect_log_makes_tree(ts);
+    testserver_free(ts);
+}
+END_TEST
+
+/* A path that was another kind of node when it was last applied. */
+START_TEST(close_after_delete_and_create_of_a_path) {
+    struct testserver *ts = testserver_new(NULL);
+    struct testclient *c = testclient_connect(ts, 10000), *other = testclient_connect(ts, 10000);
+    make(other, "/d", "");
+    make(other, "/d/e", "was persistent");
+    ts->hold_log = true;
+    testclient_delete(c, "/d/e");
+    testclient_create(c, "/d/e", "ephemeral now", CREATE_EPHEMERAL);
+    testclient_close_session(c);
+    testserver_run(ts);
+    testclient_delete(other, "/d");
+    testserver_run(ts);
+    release(ts);
+    expect_result(other, ZK_OK);
+    ck_assert_ptr_null(node_at(ts, "/d"));
+    expect_digests_right(ts);
+    expect_log_makes_tree(ts);
+    testserver_free(ts);
+}
+END_TEST
+
+START_TEST(close_beside_changes_of_others) {
+    struct testserver *ts = testserver_new(NULL);
+    struct testclient *c = testclient_connect(ts, 10000), *other = testclient_connect(ts, 10000);
+    make(other, "/d", "");
+    testclient_create(c, "/d/mine", "", CREATE_EPHEMERAL);
+    testclient_create(c, "/d/theirs", "", CREATE_EPHEMERAL);
+    testclient_create(c, "/d/changed", "", CREATE_EPHEMERAL);
+    for (int32_t xid = 1; xid <= 3; xid++)
+        expect_reply(c, xid, ZK_OK);
+    ts->hold_log = true;
+    testclient_delete(other, "/d/theirs");
+    testclient_create(other, "/d/theirs", "", CREATE_EPHEMERAL);
+    testclient_set_data(other, "/d/changed", "new");
+    testserver_run(ts);
+    testclient_close_session(c);
+    testserver_run(ts);
+    testclient_set_data(other, "/d/changed", "too late");
+    testclient_create(other, "/d/mine", "again", CREATE_PERSISTENT);
+    testclient_delete(other, "/d/mine");
+    testclient_create(other, "/d/mine", "again", CREATE_PERSISTENT);
+    release(ts);
+    for (int32_t xid = 2; xid <= 4; xid++)
+        expect_reply(other, xid, ZK_OK);
+    expect_reply(other, 5, ZK_NO_NODE);
+    for (int32_t xid = 6; xid <= 8; xid++)
+        expect_reply(other, xid, ZK_OK);
+    ck_assert_uint_eq(znode_children(node_at(ts, "/d")), 2);
+    expect_digests_right(ts);
+    expect_log_makes_tree(ts);
+    testserver_free(ts);
+}
+END_TEST
+
+/* ------------------------------------------------------------------ limits */
+
+START_TEST(outstanding_limit_pauses) {
+    struct testserver *ts = testserver_new(OPTIONS("globalOutstandingLimit", "10"));
+    struct testclient *c = testclient_connect(ts, 10000), *other = testclient_connect(ts, 10000);
+    make(c, "/a", "");
+    ts->hold_log = true;
+    for (int i = 0; i < 100; i++)
+        testclient_set_data(c, "/a", "x");
+    testserver_run(ts);
+    ck_assert(c->conn->paused);
+    ck_assert_uint_eq(ts->server->pipeline_count, 11);
+    ck_assert_uint_lt(c->out_start, c->out.len);
+    /* Whoever has nothing under way is served, one request at a time. */
+    testclient_get_data(other, "/a", false);
+    expect_result(other, ZK_OK);
+    testclient_set_data(other, "/a", "y");
+    testclient_set_data(other, "/a", "z");
+    testserver_run(ts);
+    ck_assert(other->conn->paused);
+    release(ts);
+    for (int32_t i = 0; i < 100; i++)
+        expect_reply(c, i + 2, ZK_OK);
+    expect_reply(other, 2, ZK_OK);
+    expect_reply(other, 3, ZK_OK);
+    ck_assert(!c->conn->paused && list_empty(&ts->server->paused));
+    ck_assert_uint_eq(ts->server->pipeline_count, 0);
+    testserver_free(ts);
+}
+END_TEST
+
+START_TEST(paused_resume_when_the_others_hang_up) {
+    struct testserver *ts = testserver_new(OPTIONS("globalOutstandingLimit", "10"));
+    struct testclient *c = testclient_connect(ts, 10000), *other = testclient_connect(ts, 10000);
+    ts->hold_log = true;
+    for (int i = 0; i < 50; i++) {
+        testclient_set_data(c, "/none", "x");
+        testclient_set_data(other, "/none", "y");
+    }
+    testserver_run(ts);
+    testclient_free(c);
+    release(ts);
+    for (int32_t i = 0; i < 50; i++)
+        expect_reply(other, i + 1, ZK_NO_NODE);
+    ck_assert_uint_eq(ts->server->pipeline_count, 0);
+    ck_assert_uint_eq(ts->server->queued_bytes, 0);
+    testserver_free(ts);
+}
+END_TEST
+
+static void send_big_set(struct testclient *c, const char *path, size_t size) {
+    char *data = mem_calloc(1, size);
+    put_set(testclient_request(c, OP_SET_DATA), path, (struct slice){data, size}, -1);
+    testclient_end(c);
+    mem_free(data);
+}
+
+START_TEST(oversize_frames) {
+    struct testclient *c;
+    struct testserver *ts = held_server(&c);
+    send_set(c, "/a", "1", -1);
+    send_big_set(c, "/a", 2 << 20);
+    send_set(c, "/a", "2", -1);
+    testserver_run(ts);
+    expect_silence(c);
+    release(ts);
+    expect_reply(c, 2, ZK_OK);
+    expect_reply(c, 3, ZK_MARSHALLING_ERROR);
+    expect_reply(c, 4, ZK_OK);
+    ck_assert(slice_is(znode_data(node_at(ts, "/a")), "2"));
+    struct testclient *raw = testclient_new(ts, NULL);
+    send_big_set(raw, "/a", 2 << 20);
+    testserver_run(ts);
+    ck_assert_ptr_null(raw->conn);
+    send_big_set(c, "/a", 17 << 20);
+    testserver_run(ts);
+    ck_assert_ptr_null(c->conn);
+    ck_assert(testclient_reconnect(c));
+    testserver_free(ts);
+}
+END_TEST
+
+/* ------------------------------------------------------------------ connections that end */
+
+START_TEST(hang_up_with_requests_in_flight) {
+    struct testserver *ts = testserver_new(NULL);
+    struct testclient *c = testclient_connect(ts, 10000), *other = testclient_connect(ts, 10000);
+    ts->hold_log = true;
+    testclient_create(c, "/w", "", CREATE_PERSISTENT);
+    testclient_get_data(c, "/w", true);
+    testclient_create(c, "/e", "", CREATE_EPHEMERAL);
+    testclient_get_children(c, "/", true);
+    testserver_run(ts);
+    testclient_hang_up(c);
+    release(ts);
+    ck_assert_ptr_nonnull(node_at(ts, "/w"));
+    ck_assert_ptr_nonnull(node_at(ts, "/e"));
+    ck_assert_uint_eq(ts->server->pipeline_count, 0);
+    ck_assert_uint_eq(ts->server->queued_bytes, 0);
+    testclient_set_data(other, "/w", "x");
+    expect_result(other, ZK_OK);
+    ck_assert(testclient_reconnect(c));
+    ck_assert_str_eq(testclient_events(c), "");
+    testserver_free(ts);
+}
+END_TEST
+
+/* A connection that is to be closed but cannot be flushed yet still has requests under way. */
+START_TEST(closing_connection_with_requests_in_flight) {
+    struct testserver *ts = testserver_new(NULL);
+    struct testclient *c = testclient_connect(ts, 10000), *other = testclient_connect(ts, 10000);
+    testclient_stall(c, true);
+    testclient_exists(c, "/", false);
+    testserver_run(ts);
+    ts->hold_log = true;
+    testclient_create(c, "/w1", "", CREATE_PERSISTENT);
+    testclient_exists(c, "/w1", false);
+    testclient_create(c, "/w2", "", CREATE_PERSISTENT);
+    send_bad_auth(c);
+    testserver_run(ts);
+    ck_assert_int_eq(c->conn->close, CONN_CLOSE_FLUSH);
+    release(ts);
+    ck_assert_ptr_nonnull(node_at(ts, "/w1"));
+    ck_assert_ptr_nonnull(node_at(ts, "/w2"));
+    testclient_stall(c, false);
+    testserver_run(ts);
+    ck_assert_ptr_null(c->conn);
+    make(other, "/after", "");
+    ck_assert_uint_eq(ts->server->pipeline_count, 0);
+    testserver_free(ts);
+}
+END_TEST
+
+START_TEST(session_moves_with_requests_in_flight) {
+    struct testserver *ts = testserver_new(NULL);
+    struct testclient *c = testclient_connect(ts, 10000), *thief = testclient_new(ts, NULL);
+    ts->hold_log = true;
+    testclient_create(c, "/w1", "", CREATE_PERSISTENT);
+    testclient_exists(c, "/w1", false);
+    testclient_create(c, "/e2", "", CREATE_EPHEMERAL);
+    testserver_run(ts);
+    thief->session_id = c->session_id;
+    memcpy(thief->password, c->password, PASSWORD_BYTES);
+    testclient_send_connect(thief, 10000);
+    testserver_run(ts);
+    ck_assert(testclient_take_connect(thief));
+    ck_assert_ptr_null(c->conn);
+    release(ts);
+    testclient_exists(thief, "/e2", false);
+    expect_result(thief, ZK_OK);
+    testclient_close_session(thief);
+    expect_result(thief, ZK_OK);
+    ck_assert_ptr_null(node_at(ts, "/e2"));
+    testserver_free(ts);
+}
+END_TEST
+
+int main(void) {
+    Suite *suite = suite_create("server");
+    ADD(suite, "several", two_servers_live_apart, ten_servers_live_apart);
+    ADD(suite, "commit", a_write_waits_for_its_sync, reads_wait_behind_own_writes, group_commit, events_before_replies);
+    ADD(suite, "pending", pending_create_delete_create, pending_versions, not_empty_with_pending_children,
+        failed_multi_leaves_no_trace);
+    ADD(suite, "close", close_deletes_pipelined_ephemerals, close_after_delete_and_create_of_a_path,
+        close_beside_changes_of_others);
+    ADD(suite, "limits", outstanding_limit_pauses, paused_resume_when_the_others_hang_up, oversize_frames);
+    ADD(suite, "ends", hang_up_with_requests_in_flight, closing_connection_with_requests_in_flight,
+        session_moves_with_requests_in_flight);
+    return run_suite(suite);
+}
