@@ -86,10 +86,3 @@ void pool_tick(struct pool *pool, int64_t now_ns) {
     for (size_t i = 0; i < pool->count; i++)
         conn_tick(&pool->conns[i], now_ns);
 }
-
-size_t pool_inflight(const struct pool *pool) {
-    size_t sum = 0;
-    for (size_t i = 0; i < pool->count; i++)
-        sum += pool->conns[i].inflight;
-    return sum;
-}

@@ -26,8 +26,6 @@ bool pool_open(struct pool *pool);
 void pool_close(struct pool *pool);
 /* Pings and time limits of all connections. */
 void pool_tick(struct pool *pool, int64_t now_ns);
-/* Outstanding requests of all connections. */
-size_t pool_inflight(const struct pool *pool);
 
 /* For conn.c: keeps in_state; a connection that became ready lets the next one be opened. */
 void pool_state_changed(struct pool *pool, enum conn_state from, enum conn_state to);

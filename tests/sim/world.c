@@ -78,7 +78,7 @@ static void configure(struct sim *sim) {
 static void plan_crash(struct sim *sim) {
     uint64_t kind = rng_below(&sim->rng, 10);
     sim->crash_kind = kind < 7 ? END_POWER_LOSS : kind < 9 ? END_KILL : END_STOP;
-    sim->crash_us = sim->calm ? SIM_NEVER : soon(sim, 5000, 2500000);
+    sim->crash_us = sim->calm ? SIM_NEVER : soon(sim, 5000, 1500000);
     sim->crash_armed = false;
 }
 
@@ -202,7 +202,7 @@ static void full_disk(struct sim *sim) {
         sim->full = false;
         sim->full_seen_us = sim_now(sim);
         sim->disk.capacity = 0;
-        sim->full_us = sim->calm ? SIM_NEVER : soon(sim, 500000, 8000000);
+        sim->full_us = sim->calm ? SIM_NEVER : soon(sim, 500000, 5000000);
         return;
     }
     sim->full = true;
@@ -215,15 +215,18 @@ static void full_disk(struct sim *sim) {
 /* The process gets no processor for a while: nothing may expire for it. */
 static void freeze(struct sim *sim) {
     int64_t us = 1600000 + (int64_t)rng_below(&sim->rng, 4000000);
-    sim->freeze_us = sim->calm ? SIM_NEVER : soon(sim, 2000000, 40000000);
+    sim->freeze_us = sim->calm ? SIM_NEVER : soon(sim, 500000, 20000000);
     if (sim->server == NULL)
         return;
     sim_trace(sim, "the server stands still for %lld us", (long long)us);
     sim->counters->freezes++;
     sim->now.mono.us += us;
     sim->now.wall_ms = SIM_WALL_MS + mono_ms(sim->now.mono);
-    for (size_t i = 0; i < sim->model.session_count; i++)
-        sim->model.sessions[i].touched_us = sim_now(sim);
+    for (size_t i = 0; i < sim->model.session_count; i++) {
+        const struct session *live = session_find(&sim->server->sessions, sim->model.sessions[i].id);
+        if (live != NULL && !live->closing)
+            sim->model.sessions[i].touched_us = sim_now(sim);
+    }
     sim->wake_us = sim_now(sim);
 }
 
@@ -237,14 +240,14 @@ static void run_faults(struct sim *sim) {
     if (sim->crash_kind == END_STOP) {
         sim->crash_us = SIM_NEVER;
         begin_stop(sim);
-    } else if (rng_below(&sim->rng, 2) == 0) {
+    } else if (rng_below(&sim->rng, 3) == 0) {
         crash(sim, sim->crash_kind);
     } else {
         /* In the middle of a command: at one of the next changes of the disk. */
         sim->crash_us = SIM_NEVER;
         sim->crash_armed = true;
         sim->disk.calls = 0;
-        sim->disk.crash_at = 1 + rng_below(&sim->rng, rng_below(&sim->rng, 2) == 0 ? 8 : 40);
+        sim->disk.crash_at = 1 + rng_below(&sim->rng, rng_below(&sim->rng, 2) == 0 ? 4 : 40);
     }
 }
 
@@ -381,14 +384,14 @@ static void begin(struct sim *sim, const struct sim_options *options, struct sim
     sim_env_break_disk(sim);
     configure(sim);
     sim->client_count = options->clients > 0 ? options->clients : 5 + (int)rng_below(&sim->rng, 16);
-    sim->ops_left = options->ops > 0 ? options->ops : 300 + (int)rng_below(&sim->rng, 600);
+    sim->ops_left = options->ops > 0 ? options->ops : 400 + (int)rng_below(&sim->rng, 1600);
     sim->clients = mem_calloc((size_t)sim->client_count, sizeof *sim->clients);
     for (int i = 0; i < sim->client_count; i++)
         sim_client_init(&sim->clients[i], sim, i + 1);
     sim->restart_us = sim_now(sim);
     sim->full_seen_us = INT64_MIN / 2;
-    sim->full_us = soon(sim, 500000, 10000000);
-    sim->freeze_us = soon(sim, 2000000, 40000000);
+    sim->full_us = soon(sim, 200000, 5000000);
+    sim->freeze_us = soon(sim, 500000, 20000000);
     plan_crash(sim);
 }
 

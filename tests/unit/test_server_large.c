@@ -11,9 +11,9 @@ static int64_t clock_us(void) {
 }
 
 /* What only a person can judge on a machine that is busy with other things; nothing depends on it. */
-static void tell(const char *what, int64_t us) {
+static void tell(const char *what, int64_t number) {
     if (getenv("TEST_TIMES") != NULL)
-        fprintf(stderr, "%s: %lld us\n", what, (long long)us);
+        fprintf(stderr, "%s: %lld\n", what, (long long)number);
 }
 
 static struct testclient **connect_many(struct testserver *ts, size_t count, const char *ip, int32_t timeout_ms) {
@@ -104,7 +104,7 @@ static void mass_expiry(bool slow_log) {
     ck_assert_uint_eq(znode_children(node_at(ts, "/e")), 0);
     ck_assert_uint_gt(run.most_closed, 0);
     ck_assert_uint_le(run.most_closed, 205); /* 4096 ephemerals a turn, one session more at the most */
-    tell("longest turn of a mass expiry", run.longest_us);
+    tell("longest turn of a mass expiry, us", run.longest_us);
     tell("most znodes deleted in one turn", (int64_t)run.most_deleted);
     expect_digests_right(ts);
     for (int i = 0; i < SESSIONS; i++)
@@ -145,16 +145,21 @@ static void make_children(struct testclient *c) {
         ck_assert_int_eq(f.err, ZK_OK);
 }
 
+static unsigned long child_number(struct slice name) {
+    char digits[8] = {0};
+    ck_assert_uint_eq(name.len, 7);
+    memcpy(digits, name.data + 1, 6);
+    return strtoul(digits, NULL, 10);
+}
+
 static void expect_state(struct testserver *ts, struct expected_list *e) {
     const struct znode *p = node_at(ts, "/p");
     e->zxid = ts->server->last_applied;
     e->count = (int32_t)znode_children(p);
     memset(e->there, 0, sizeof e->there);
     for (uint32_t i = 0; i < p->kids->used; i++)
-        if (((uintptr_t)p->kids->slots[i] & 1) == 0) {
-            struct slice name = znode_name(p->kids->slots[i]);
-            e->there[strtoul(name.data + 1, NULL, 10)] = true;
-        }
+        if (((uintptr_t)p->kids->slots[i] & 1) == 0)
+            e->there[child_number(znode_name(p->kids->slots[i]))] = true;
 }
 
 /* The client takes one piece off the socket. */
@@ -186,11 +191,7 @@ static void expect_names(struct jute_in *in, const struct expected_list *e) {
     memset(seen, 0, sizeof seen);
     ck_assert_int_eq(jute_int(in), e->count);
     for (int32_t i = 0; i < e->count; i++) {
-        struct slice name = jute_bytes(in);
-        ck_assert_uint_eq(name.len, 7);
-        char digits[8] = {0};
-        memcpy(digits, name.data + 1, 6);
-        unsigned long n = strtoul(digits, NULL, 10);
+        unsigned long n = child_number(jute_bytes(in));
         if (!e->there[n] || seen[n])
             ck_abort_msg("c%06lu is listed wrongly", n);
         seen[n] = true;
@@ -350,7 +351,7 @@ START_TEST(event_for_100000_watchers) {
     testclient_set_data(writer, "/w", "1");
     int64_t before = clock_us();
     expect_result(writer, ZK_OK);
-    tell("one event to 90,000", clock_us() - before);
+    tell("one event to 90,000, us", clock_us() - before);
     expect_events_of_all(readers, READERS, "/w");
     expect_events_of_all(strangers, STRANGERS, NULL);
     testclient_set_data(writer, "/w", "2");
