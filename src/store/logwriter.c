@@ -173,6 +173,16 @@ static int announce_log(struct logwriter *w, struct log_cmd *cmd) {
     return err != 0 ? failed(cmd, err, "write of " SIDE_FILE_NAME) : 0;
 }
 
+/* Closes the current file and gives back what was reserved behind its last entry: unlike a sparse tail it takes up real
+ * blocks. That this may fail, or be undone by a crash, does no harm. */
+static void close_current(struct logwriter *w) {
+    const struct disk *d = w->disk;
+    if (w->size > w->position && d->truncate(d->ctx, w->file, w->position) != 0)
+        log_warn("the space reserved at the end of a finished log could not be given back");
+    d->close(d->ctx, w->file);
+    w->file = -1;
+}
+
 /* Until the new file is complete the old one stays the current one: a roll that lacks space can be tried again. */
 static int roll(struct logwriter *w, struct log_cmd *cmd) {
     const struct disk *d = w->disk;
@@ -199,7 +209,7 @@ static int roll(struct logwriter *w, struct log_cmd *cmd) {
         return err;
     }
     if (w->file >= 0)
-        d->close(d->ctx, w->file);
+        close_current(w);
     w->file = file;
     w->log_zxid = cmd->first_zxid;
     w->size = size;

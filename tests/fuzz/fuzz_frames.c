@@ -5,8 +5,8 @@
  * the end. Otherwise each frame is: one byte for the connection and the turns behind it, one for the length, the content. */
 #include <stdlib.h>
 
-#include "lib/testserver.h"
 #include "base/mem.h"
+#include "lib/testserver.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
@@ -68,9 +68,9 @@ static void run(struct fuzz *f, int turns) {
 }
 
 static void open_all(struct fuzz *f) {
-    f->count = 1 + (f->mode & MODE_CONNECTIONS);
-    for (int i = 0; i < f->count; i++) {
-        f->clients[i] = testclient_new(f->ts, NULL);
+    int count = 1 + (f->mode & MODE_CONNECTIONS);
+    for (int i = 0; i < count; i++) {
+        f->clients[f->count++] = testclient_new(f->ts, NULL);
         if (f->mode & MODE_NO_HANDSHAKE)
             continue;
         testclient_send_connect(f->clients[i], 10000);

@@ -9,6 +9,9 @@
 /* Once faults have ceased everything must be at rest after this much virtual time. */
 #define CALM_LIMIT_US 60000000
 #define TURNS_AT_ONCE 10000
+/* After this a disk that was full must be forgotten: requests that come then must be served. */
+#define FULL_FORGOTTEN_US 6000000
+#define LAST_OPS 50
 
 void sim_fail(struct sim *sim, const char *fmt, ...) {
     va_list args;
@@ -219,6 +222,7 @@ static void freeze(struct sim *sim) {
     if (sim->server == NULL)
         return;
     sim_trace(sim, "the server stands still for %lld us", (long long)us);
+    sim->full_seen_us += us; /* it cannot notice that there is space again */
     sim->counters->freezes++;
     sim->now.mono.us += us;
     sim->now.wall_ms = SIM_WALL_MS + mono_ms(sim->now.mono);
@@ -343,6 +347,12 @@ static void wait_for_rest(struct sim *sim, const char *what) {
     }
 }
 
+static void pass_time(struct sim *sim, int64_t us) {
+    int64_t until_us = sim_now(sim) + us;
+    while (!sim_failed(sim) && sim_now(sim) < until_us)
+        step(sim);
+}
+
 static void restart(struct sim *sim, enum sim_end kind) {
     if (kind == END_STOP) {
         begin_stop(sim);
@@ -362,6 +372,13 @@ static void play(struct sim *sim) {
         return;
     call_off_faults(sim);
     wait_for_rest(sim, "not all requests are answered");
+    pass_time(sim, FULL_FORGOTTEN_US);
+    sim->ops_left = LAST_OPS;
+    for (int i = 0; i < sim->client_count; i++)
+        sim->clients[i].next_us = sim_now(sim);
+    while (!sim_failed(sim) && sim->ops_left > 0)
+        step(sim);
+    wait_for_rest(sim, "not all of the last requests are answered");
     if (!sim_failed(sim))
         sim_check_tree(sim, "at the end");
     for (int kind = END_POWER_LOSS; kind <= END_STOP && !sim_failed(sim); kind++)

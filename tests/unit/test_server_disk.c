@@ -124,7 +124,7 @@ static void send_random(struct load *l) {
     if (l->clients[i]->conn == NULL)
         load_connect(l, i);
     struct testclient *c = l->clients[i];
-    if (rng_below(&l->rng, 80) == 0) {
+    if (rng_below(&l->rng, 30) == 0) {
         testclient_close_session(c);
         return;
     }

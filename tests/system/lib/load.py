@@ -307,24 +307,33 @@ class Writer:
 
     # -- after a crash ---------------------------------------------------------------
 
+    def _outcomes(self):
+        """(number of operations, model after them) for all that may have become of the unanswered ones.
+        Where the server may refuse, some may be left out."""
+        skippable = [i for i, op in enumerate(self.sent) if self.refused and op[0] != "delete"]
+        for skipped in range(1 << len(skippable)):
+            model, left_out = self.model.copy(), {i for b, i in enumerate(skippable) if skipped >> b & 1}
+            for n in range(len(self.sent) + 1):
+                if skipped == 0 or n == len(self.sent):
+                    yield n - len(left_out), model.copy()
+                if n < len(self.sent) and n not in left_out:
+                    model.apply(self.sent[n], self.sid)
+
     def settle(self, conn):
         """Finds out how many of the unacknowledged operations have been carried out.  Fails if the
         tree is at no point of their sequence.  Returns that number."""
         exists = conn.request(wire.exists(self.root)).err == 0
         tree = store.read_tree(conn, self.root, acl=False) if exists else {}
-        model, first = self.model.copy(), None
-        for n in range(len(self.sent) + 1):
-            lines = model.differences(tree)
-            if not lines:
+        for n, model in self._outcomes():
+            if not model.differences(tree):
                 break
-            first = first or lines
-            if n == len(self.sent):
-                raise AssertionError(
-                    "%s after %d acknowledged operations: %d in flight were\n  %s\nthe tree fits no prefix; it "
-                    "differs from the acknowledged state in\n  %s" % (
-                        self.root, self.acknowledged, len(self.sent),
-                        "\n  ".join(repr(op)[:200] for op in self.sent), "\n  ".join(first[:20])))
-            model.apply(self.sent[n], self.sid)
+        else:
+            raise AssertionError(
+                "%s after %d acknowledged operations: %d in flight were\n  %s\nthe tree fits no prefix; it "
+                "differs from the acknowledged state in\n  %s" % (
+                    self.root, self.acknowledged, len(self.sent),
+                    "\n  ".join(repr(op)[:200] for op in self.sent),
+                    "\n  ".join(self.model.differences(tree)[:20])))
         self.may_be_closed = ("close",) in self.sent
         self.model, self.ahead = model, model.copy()
         self.sent.clear()
