@@ -8,6 +8,7 @@ struct change {
     struct change *collision;     /* other path with the same hash; only in the newest record of a path */
     zxid_t zxid;
     uint64_t digest_delta; /* what it added to the prepared digest */
+    bool new_ephemeral;    /* counted in server->pending_ephemerals */
     struct view view;      /* holds a reference on view.acl if it exists */
     size_t path_len;
     char path[];
@@ -99,6 +100,8 @@ void view_change(struct server *s, struct request *r, zxid_t zxid, struct slice 
     memcpy(c->path, path.data, path.len);
     c->digest_delta = view_digest(s, new) - view_digest(s, old);
     s->prepared_digest += c->digest_delta;
+    c->new_ephemeral = !old->exists && new->exists && tree_owner_kind(s->tree, new->stat.owner) == ZNODE_EPHEMERAL;
+    s->pending_ephemerals += c->new_ephemeral;
     if (c->view.exists)
         acl_ref(tree_acls(s->tree), c->view.acl);
     if (top != NULL)
@@ -118,6 +121,7 @@ static void change_unlink(struct server *s, struct change *c) {
         replace_newest(s, c->view.hash, c, c->older);
     if (c->view.exists)
         acl_unref(tree_acls(s->tree), c->view.acl);
+    s->pending_ephemerals -= c->new_ephemeral;
     mem_free(c);
     s->change_count--;
     metric_count(&s->metrics, METRIC_OUTSTANDING_CHANGES_REMOVED, 1);

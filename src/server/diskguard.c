@@ -140,8 +140,10 @@ static void look_done(struct job *job) {
     g->free_snap = i64_max(l->free_snap, -1);
     s->log_dir_bytes = l->log_bytes;
     s->data_dir_bytes = l->snap_bytes;
-    if (mark <= 0 || g->free_log < 0)
+    if (mark <= 0 || g->free_log < 0) {
+        g->critical = g->critical && s->disk_full;
         return;
+    }
     bool critical = g->free_log < (g->critical ? 2 * mark : mark) || s->disk_full;
     if (critical && !g->critical) {
         log_error("only %lld bytes are left on the log's disk: growing writes are refused, reads and deletes go on",

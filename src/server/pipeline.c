@@ -207,14 +207,15 @@ void request_done(struct server *s, struct request *r) {
 }
 
 void request_run_reads(struct server *s, struct conn *c) {
-    while (!list_empty(&c->requests) && c->close == CONN_OPEN) {
+    while (!list_empty(&c->requests)) {
         struct request *r = LIST_FIRST(&c->requests, struct request, conn_link);
-        if (r->kind == REQUEST_REFUSED)
-            conn_reply_header(c, r->xid, r->error == ZK_UNIMPLEMENTED ? -1 : s->last_applied, r->error);
-        else if (r->kind == REQUEST_READ)
-            reads_execute(s, c, r->xid, r->op, (struct slice){(const char *)r->body, r->body_len}, r->identities);
-        else
+        if (r->kind != REQUEST_READ && r->kind != REQUEST_REFUSED)
             break;
+        /* Nobody is answered on a connection that closes, but what is behind goes on. */
+        if (c->close == CONN_OPEN && r->kind == REQUEST_REFUSED)
+            conn_reply_header(c, r->xid, r->error == ZK_UNIMPLEMENTED ? -1 : s->last_applied, r->error);
+        else if (c->close == CONN_OPEN)
+            reads_execute(s, c, r->xid, r->op, (struct slice){(const char *)r->body, r->body_len}, r->identities);
         request_done(s, r);
     }
 }
@@ -247,9 +248,12 @@ bool pipeline_apply(struct server *s) {
             break;
         if (count >= APPLY_SLICE_TXNS || bytes > APPLY_SLICE_BYTES)
             return true;
+        uint64_t nodes = tree_count(s->tree);
         bytes += r->len;
-        count++;
         apply_first(s);
+        /* The end of a session is one small transaction that can delete many znodes. */
+        uint64_t left = tree_count(s->tree);
+        count += 1 + (unsigned)(left < nodes ? nodes - left : 0);
     }
     if (count != 0)
         server_resume_paused(s);

@@ -211,7 +211,9 @@ static void closing_parent(struct closing *c, struct slice path) {
 
 static void closing_created(void *ctx, struct slice path, const struct view *v) {
     struct closing *c = ctx;
-    if (v->exists && v->stat.owner == c->session && tree_find(c->s->tree, path) == NULL)
+    /* The applied tree may hold another one of that name, whose deletion is pending, too. */
+    const struct znode *n = tree_find(c->s->tree, path);
+    if (v->exists && v->stat.owner == c->session && (n == NULL || znode_owner(n) != c->session))
         jute_put_bytes(&c->created, path);
 }
 
@@ -237,7 +239,8 @@ void prepare_close_session(struct server *s, struct request *r, struct session *
         closing_digest(&c, &v);
         closing_parent(&c, text);
     }
-    changes_each(s, closing_created, &c);
+    if (s->pending_ephemerals != 0)
+        changes_each(s, closing_created, &c);
     struct slice rest = {(const char *)c.created.data, c.created.len}, text;
     while (txn_path_next(&rest, &text)) {
         struct view v, gone;

@@ -74,6 +74,7 @@ struct server {
     uint64_t prepared_digest; /* of the tree as it will be after all prepared transactions */
     struct hmap changes;      /* newest pending change by path hash */
     uint64_t change_count;
+    uint64_t pending_ephemerals; /* creations of ephemerals among them */
     struct buf scratch;       /* for one function at a time */
     struct buf scratch_acl;
     struct buf reply;         /* body of the reply to the transaction that is being applied */

@@ -244,19 +244,33 @@ static bool create_session(struct model *m, const struct txn_header *h, const st
     return true;
 }
 
+static bool lists(const struct txn *t, const char *path) {
+    struct slice rest = t->rest, listed;
+    while (txn_path_next(&rest, &listed))
+        if (slice_is(listed, path))
+            return true;
+    return false;
+}
+
 static bool close_session(struct model *m, const struct txn_header *h, const struct txn *t) {
     struct model_session *session = model_session(m, h->client_id);
+    const struct model_node *missing = NULL;
     if (session == NULL || session->closed != 0)
         return refuse(m, "it closes session 0x%" PRIx64 ", which is not there", (uint64_t)h->client_id);
     session->closed = h->zxid;
     int32_t deleted = 0;
     for (size_t i = 0; i < m->node_count; i++) {
         const struct model_version *v = model_at(m->nodes[i], h->zxid);
-        if (v != NULL && v->stat.ephemeral_owner == h->client_id) {
-            delete_node(m, h->zxid, m->nodes[i]);
-            deleted++;
-        }
+        if (v == NULL || v->stat.ephemeral_owner != h->client_id)
+            continue;
+        if (!lists(t, m->nodes[i]->path))
+            missing = m->nodes[i];
+        delete_node(m, h->zxid, m->nodes[i]);
+        deleted++;
     }
+    if (missing != NULL)
+        return refuse(m, "it closes session 0x%" PRIx64 " and does not list its ephemeral %s", (uint64_t)h->client_id,
+                      missing->path);
     return deleted == t->count || refuse(m, "it lists %d ephemerals, the session has %d", t->count, deleted);
 }
 

@@ -216,6 +216,26 @@ class DiskFull(DirTest):
         conn.delete("/a/0")
         server.stop()
 
+    def test_more_in_flight_than_reserved(self):
+        """Many large writes are on their way when the last byte goes."""
+        server, space = self.server_on(24 * MB)
+        conns = [self.connect(server, timeout=60000) for _ in range(20)]
+        for n, conn in enumerate(conns):
+            conn.create("/d%d" % n)
+        space.fill(server, 300000)
+        server.process.send_signal(signal.SIGSTOP)     # so that they arrive together
+        for n, conn in enumerate(conns):
+            conn.send(wire.set_data("/d%d" % n, bytes(100000)))
+        server.process.send_signal(signal.SIGCONT)
+        other = self.connect(server, timeout=60000)
+        conns[0].send(wire.delete("/d19"))
+        for n, conn in enumerate(conns):
+            self.assertIn(conn.reply(5).err, (0, Err.QUOTA_EXCEEDED))
+        other.end_session()
+        space.release()
+        self.wait_for(lambda: not self.refused(conns[1]), FREE_TIME, "writes again")
+        server.stop()
+
     def test_crashes_on_a_full_disk(self):
         """Filled and freed again and again, killed at any time."""
         longer(180)
@@ -228,9 +248,8 @@ class DiskFull(DirTest):
             goal = load.acknowledged() + 20
             self.wait_for(lambda: load.acknowledged() > goal, what="progress")
             space.fill(server, rng.choice((0, 5000, 100000, 400000)))
-            refusals = sum(w.refusals for w in load.writers)
             if rng.random() < 0.5:
-                self.wait_for(lambda: sum(w.refusals for w in load.writers) > refusals, FULL_TIME, "refusals")
+                self.wait_for(lambda: server.mntr()["zk_zabra_growth_refused"] == "1", FULL_TIME, "refusal")
             if rng.random() < 0.5:
                 space.release()
             server.kill()

@@ -213,20 +213,30 @@ START_TEST(side_file_lags) {
 END_TEST
 
 START_TEST(without_force_sync) {
+    for (uint64_t seed = 0; seed < 20; seed++) {
+        struct logwriter_options o = {.prealloc_bytes = 8192, .force_sync = false};
+        struct logwriter *w = logwriter_new(&disk.disk, &o);
+        ck_assert_int_eq(append_once(w, 1, 3, false, 0), 0);
+        ck_assert_int_eq(side().offset, 16); /* nothing is known to be synced */
+        ck_assert_int_eq(append_once(w, 4, 5, true, 0), 0);
+        ck_assert_int_eq(side().log_zxid, 4);
+        logwriter_free(w, false);
+        /* The roll has synced what was before it: only 4 and 5 can go. */
+        simdisk_crash(&disk, seed);
+        struct list_sink l;
+        struct recovery_options ro = usual_options();
+        struct recovery_result r = recover_list(&disk.disk, &ro, &l);
+        ck_assert_msg(r.status == RECOVERY_OK, "%s", r.message);
+        ck_assert_int_ge(l.last, 3);
+        simdisk_clear(&disk);
+        put_snapshot_file(&disk, 0, SNAPSHOT_PLAIN);
+    }
     struct logwriter_options o = {.prealloc_bytes = 8192, .force_sync = false};
     struct logwriter *w = logwriter_new(&disk.disk, &o);
     ck_assert_int_eq(append_once(w, 1, 3, false, 0), 0);
-    ck_assert_int_eq(side().offset, 16); /* nothing is known to be synced */
-    ck_assert_int_eq(append_once(w, 4, 5, true, 0), 0);
-    ck_assert_int_eq(side().log_zxid, 4);
-    logwriter_free(w, false);
-    /* The roll has synced what was before it: only 4 and 5 can go. */
+    logwriter_free(w, true); /* an orderly stop syncs */
     simdisk_crash(&disk, 3);
-    struct list_sink l;
-    struct recovery_options ro = usual_options();
-    struct recovery_result r = recover_list(&disk.disk, &ro, &l);
-    ck_assert_int_eq(r.status, RECOVERY_OK);
-    ck_assert_int_ge(l.last, 3);
+    recover_all(3);
 }
 END_TEST
 
@@ -421,6 +431,20 @@ static zxid_t check_recovered(const struct progress *p, const char *when, uint64
     return l.last;
 }
 
+/* No reader, and least of all Java's, which would not start, ever sees a log without its header. */
+static void check_headers(const char *when, uint64_t n) {
+    for (int i = 0; simdisk_nth(&disk, DISK_LOG, i) != NULL; i++) {
+        const char *name = simdisk_nth(&disk, DISK_LOG, i);
+        size_t size;
+        if (store_name_zxid(name, "log") < 0)
+            continue;
+        uint8_t *data = simdisk_get(&disk, DISK_LOG, name, &size);
+        ck_assert_msg(size >= TXNLOG_HEADER_BYTES && memcmp(data, txnlog_header, TXNLOG_HEADER_BYTES) == 0,
+                      "%s %d: %s has no header", when, (int)n, name);
+        mem_free(data);
+    }
+}
+
 /* The server goes on after recovery, and all is there again. */
 static void check_goes_on(zxid_t last, const char *when, uint64_t n) {
     struct progress p = {.acked = last, .submitted = last, .epoch_written = false};
@@ -456,6 +480,7 @@ START_TEST(crash_at_every_call) {
             struct progress p = play(true);
             reached = disk.dead;
             simdisk_crash(&disk, n * 1000 + seed);
+            check_headers("crash at", n);
             zxid_t last = check_recovered(&p, "crash at", n);
             if (seed % 3 == 0)
                 check_goes_on(last, "after a crash at", n);
@@ -533,11 +558,9 @@ START_TEST(every_call_fails) {
         if (p.fatal != 0)
             ck_assert_int_eq(p.fatal, space ? -EIO : faults[_i].err);
         simdisk_clear_faults(&disk);
-        for (int i = 0; simdisk_nth(&disk, DISK_LOG, i) != NULL; i++) {
-            const char *name = simdisk_nth(&disk, DISK_LOG, i);
-            if (store_name_zxid(name, "log") >= 0)
-                ck_assert_msg(file_size(name) >= TXNLOG_HEADER_BYTES, "fault at %d: %s has no header", (int)n, name);
-        }
+        check_headers("fault at", n);
+        if (!faults[_i].forever) /* Java would take over its value */
+            ck_assert(!simdisk_exists(&disk, DISK_SNAP, EPOCH_NAME ".tmp"));
         if (n % 2)
             simdisk_crash(&disk, n);
         else
@@ -579,6 +602,30 @@ START_TEST(smaller_preallocation) {
     ck_assert_int_gt(size, 16 * 1024);
     ck_assert_int_lt(size, 48 * 1024); /* about half of what there was, so that others can write, too */
     logwriter_free(w, true);
+    recover_all(2);
+}
+END_TEST
+
+static void fail_truncate(void *ctx, struct simdisk *s, enum simdisk_op op, int64_t bytes) {
+    (void)ctx;
+    (void)bytes;
+    if (op == SIMDISK_TRUNCATE) {
+        s->fail_at = s->calls + 1;
+        s->fail_errno = -ENOSPC;
+    }
+}
+
+/* If not even the cut works, nobody knows what the file looks like: that is no matter of space any more. */
+START_TEST(cut_after_full_disk_fails) {
+    struct logwriter *w = new_writer(_i == 0 ? 8192 : 0);
+    ck_assert_int_eq(append_once(w, 1, 2, false, 0), 0);
+    disk.capacity = simdisk_used(&disk);
+    disk.on_call = fail_truncate;
+    ck_assert_int_eq(append_once(w, 3, 3, false, 20000), -EIO);
+    disk.on_call = NULL;
+    ck_assert_int_eq(append_once(w, 3, 3, false, 0), -EIO);
+    logwriter_free(w, true);
+    simdisk_clear_faults(&disk);
     recover_all(2);
 }
 END_TEST
@@ -654,6 +701,30 @@ START_TEST(side_file_damaged) {
 }
 END_TEST
 
+/* After a failed write the next one goes to the same slot: the other holds the position that is true. */
+START_TEST(side_file_keeps_the_good_slot) {
+    struct side_file s = SIDE_FILE_CLOSED;
+    struct synced_position p = {.known = true, .log_zxid = 1, .offset = 100};
+    ck_assert_int_eq(side_file_open(&s, &disk.disk), 0);
+    for (int i = 0; i < 6; i++) {
+        p.offset += 100;
+        ck_assert_int_eq(side_file_note(&s, &p, true), 0);
+        simdisk_clear_faults(&disk);
+        disk.fail_at = i % 3 == 0 ? 2 : 1; /* the write, or the sync behind it */
+        disk.fail_errno = -EIO;
+        ck_assert_int_eq(side_file_note(&s, &p, true), -EIO);
+    }
+    simdisk_clear_faults(&disk);
+    ck_assert_int_eq(side_file_note(&s, &p, true), 0);
+    side_file_close(&s);
+    size_t size;
+    uint8_t *data = simdisk_get(&disk, DISK_LOG, SIDE_FILE_NAME, &size);
+    int64_t a = (int64_t)be64_load(data + 8), b = (int64_t)be64_load(data + 4096 + 8);
+    ck_assert(a == b + 1 || b == a + 1);
+    mem_free(data);
+}
+END_TEST
+
 START_TEST(side_file_survives_crashes) {
     for (uint64_t seed = 0; seed < 200; seed++) {
         struct side_file s = SIDE_FILE_CLOSED;
@@ -685,6 +756,7 @@ static void add_use(Suite *suite) {
     tcase_add_test(tc, slow_sync_is_told);
     tcase_add_test(tc, removing);
     tcase_add_test(tc, side_file_damaged);
+    tcase_add_test(tc, side_file_keeps_the_good_slot);
     tcase_add_test(tc, side_file_survives_crashes);
     suite_add_tcase(suite, tc);
 }
@@ -701,6 +773,7 @@ int main(void) {
     tcase_add_loop_test(tc, every_call_fails, 0, (int)ARRAY_LEN(faults));
     tcase_add_test(tc, broken_writer_stays_broken);
     tcase_add_test(tc, smaller_preallocation);
+    tcase_add_loop_test(tc, cut_after_full_disk_fails, 0, 2);
     tcase_add_loop_test(tc, full_disk_and_space_again, 0, 2);
     tcase_set_timeout(tc, 300);
     suite_add_tcase(suite, tc);

@@ -752,6 +752,30 @@ START_TEST(java_went_on_after_us) {
 }
 END_TEST
 
+/* That a later log goes on is believed only if nothing is wrong with its beginning: it may be cut in the end. */
+START_TEST(damaged_logs_prove_nothing) {
+    struct one_log l = make_one_log(4096);
+    struct buf later = make_log(3, 6, 0, NULL);
+    memset(l.bytes.data + l.offsets[2], 0, (size_t)(l.offsets[3] - l.offsets[2]));
+    put_bytes("log.1", &l.bytes, l.bytes.len);
+    put_bytes("log.3", &later, later.len);
+    recover();
+    expect_ok(6, false);
+    later.data[0] = 'X';
+    put_bytes("log.3", &later, later.len);
+    recover();
+    expect_refused("log.1 is damaged at offset");
+    options.cut_damaged = true;
+    recover();
+    expect_ok(2, true);
+    options.cut_damaged = false;
+    recover();
+    expect_ok(2, false);
+    buf_free(&later);
+    buf_free(&l.bytes);
+}
+END_TEST
+
 START_TEST(copies_are_skipped) {
     struct one_log l = make_one_log(4096);
     put_bytes("log.1", &l.bytes, l.bytes.len);
@@ -1041,7 +1065,89 @@ START_TEST(split_directories) {
 }
 END_TEST
 
+/* What Java wrote was never synced. Once a server of ours has shown it to somebody, it must stay. */
+START_TEST(what_was_read_is_durable) {
+    for (uint64_t seed = 0; seed < 20; seed++) {
+        struct buf b = make_log(6, 9, 4096, NULL);
+        char name[STORE_NAME_MAX], tmp[STORE_NAME_MAX];
+        size_t size;
+        start_over();
+        simdisk_clear(&disk);
+        put_snapshot_file(&disk, 5, SNAPSHOT_PLAIN);
+        uint8_t *snapshot = simdisk_get(&disk, DISK_SNAP, "snapshot.5", &size);
+        simdisk_clear(&disk);
+        store_snapshot_name(name, 5, SNAPSHOT_PLAIN);
+        store_snapshot_tmp_name(tmp, 5);
+        int h = disk.disk.open(disk.disk.ctx, DISK_SNAP, name, DISK_CREATE);
+        ck_assert_int_eq(disk_write_all(&disk.disk, h, snapshot, size, 0), 0);
+        disk.disk.close(disk.disk.ctx, h);
+        h = disk.disk.open(disk.disk.ctx, DISK_LOG, "log.6", DISK_CREATE);
+        ck_assert_int_eq(disk_write_all(&disk.disk, h, b.data, b.len, 0), 0);
+        disk.disk.close(disk.disk.ctx, h);
+        recover();
+        expect_ok(9, false);
+        simdisk_crash(&disk, seed);
+        recover();
+        expect_ok(9, false);
+        mem_free(snapshot);
+        buf_free(&b);
+    }
+}
+END_TEST
+
 /* ------------------------------------------------------------------ the disk fails, and chance */
+
+/* True if the bytes stand in the file, from offset on. */
+static bool file_holds(const char *name, const uint8_t *bytes, size_t size, size_t offset) {
+    size_t file = 0;
+    uint8_t *data = simdisk_get(&disk, DISK_LOG, name, &file);
+    bool holds = data != NULL && file >= offset + size && memcmp(data + offset, bytes, size) == 0;
+    mem_free(data);
+    return holds;
+}
+
+/* A cut on request that a crash interrupts: nothing that is cut off is ever lost, and until the cut is complete it is the damage
+ * that is found again, nothing more confusing. */
+START_TEST(crash_while_cutting) {
+    bool reached = true;
+    for (uint64_t n = 1; reached; n++) {
+        for (uint64_t seed = 0; seed < 30; seed++) {
+            struct one_log l = make_one_log(4096);
+            struct buf later = make_log(7, 9, 0, NULL), last = make_log(10, 12, 0, NULL);
+            size_t tail = (size_t)(l.offsets[6] - l.offsets[2]);
+            start_over();
+            l.bytes.data[l.offsets[2] + 20] ^= 1;
+            put_bytes("log.1", &l.bytes, l.bytes.len);
+            put_bytes("log.7", &later, later.len);
+            put_bytes("log.a", &last, last.len);
+            put_side(10, 16, false);
+            simdisk_clear_faults(&disk);
+            disk.counted_ops = SIMDISK_CHANGES;
+            disk.crash_at = n;
+            options.cut_damaged = true;
+            recover();
+            reached = disk.dead;
+            simdisk_crash(&disk, n * 100 + seed);
+            ck_assert(file_holds("log.7", later.data, later.len, 0) || file_holds("set-aside.log.7.1", later.data, later.len, 0));
+            ck_assert(file_holds("log.a", last.data, last.len, 0) || file_holds("set-aside.log.a.1", last.data, last.len, 0));
+            ck_assert_msg(file_holds("log.1", l.bytes.data, (size_t)l.offsets[6], 0) ||
+                              file_holds("set-aside.tail.1.1", l.bytes.data + l.offsets[2], tail, 0),
+                          "crash at %d", (int)n);
+            options.cut_damaged = false;
+            recover();
+            if (result.status != RECOVERY_OK)
+                expect_refused("log.1 is damaged at offset");
+            options.cut_damaged = true;
+            recover();
+            ck_assert_msg(result.status == RECOVERY_OK, "%s", result.message);
+            ck_assert_int_eq(sink.last, 2);
+            buf_free(&l.bytes);
+            buf_free(&later);
+            buf_free(&last);
+        }
+    }
+}
+END_TEST
 
 /* Whichever call fails: never a database with less in it. */
 START_TEST(every_call_fails) {
@@ -1165,6 +1271,7 @@ static void add_several_logs(Suite *suite) {
     tcase_add_test(tc, damage_before_a_new_epoch);
     tcase_add_test(tc, truncated_by_java);
     tcase_add_test(tc, java_went_on_after_us);
+    tcase_add_test(tc, damaged_logs_prove_nothing);
     tcase_add_test(tc, copies_are_skipped);
     tcase_add_test(tc, missing_last_log);
     tcase_add_test(tc, empty_log_with_a_high_name);
@@ -1185,6 +1292,8 @@ static void add_directories(Suite *suite) {
     tcase_add_test(tc, refused_content_falls_back);
     tcase_add_test(tc, log_bytes_behind_the_snapshot);
     tcase_add_test(tc, split_directories);
+    tcase_add_test(tc, what_was_read_is_durable);
+    tcase_add_test(tc, crash_while_cutting);
     tcase_add_loop_test(tc, every_call_fails, 0, 6);
     tcase_add_loop_test(tc, random_damage, 0, 10);
     tcase_set_timeout(tc, 300);

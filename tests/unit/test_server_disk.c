@@ -557,6 +557,30 @@ START_TEST(disk_error_fails_the_server) {
 }
 END_TEST
 
+/* Like load_connect, but the disk may fail meanwhile. */
+static void try_to_connect(struct load *l) {
+    for (int i = 0; i < CLIENTS; i++) {
+        if (l->clients[i]->conn != NULL)
+            continue;
+        testclient_free(l->clients[i]);
+        l->clients[i] = testclient_new(l->ts, NULL);
+        testclient_send_connect(l->clients[i], 10000);
+        testserver_run(l->ts);
+        testclient_take_connect(l->clients[i]);
+    }
+}
+
+static void run_into_fault(struct load *l) {
+    for (int i = 0; i < 400; i++) {
+        try_to_connect(l);
+        if (l->ts->server->state != SERVER_RUNNING)
+            return;
+        send_random(l);
+        testserver_turn(l->ts);
+        take_replies(l);
+    }
+}
+
 /* At every call: the server goes on, or fails and comes back with everything that it has acknowledged. */
 START_TEST(disk_error_at_any_call) {
     for (uint64_t nth = 1; nth < 60; nth++) {
@@ -567,17 +591,7 @@ START_TEST(disk_error_at_any_call) {
         ts->disk.calls = 0;
         ts->disk.fail_at = nth * 3;
         ts->disk.fail_errno = _i == 0 ? -EIO : -ENOSPC;
-        for (int i = 0; i < 400 && ts->server->state == SERVER_RUNNING; i++) {
-            for (int j = 0; j < CLIENTS; j++)
-                if (l.clients[j]->conn == NULL)
-                    l.clients[j] = testclient_new(ts, NULL), testclient_send_connect(l.clients[j], 10000), testserver_run(ts),
-                    testclient_take_connect(l.clients[j]);
-            if (ts->server->state != SERVER_RUNNING)
-                break;
-            send_random(&l);
-            testserver_turn(ts);
-            take_replies(&l);
-        }
+        run_into_fault(&l);
         testserver_restart(ts, nth % 2 == 0 ? TESTSERVER_POWER_LOSS : TESTSERVER_KILL);
         ck_assert_int_ge(ts->server->last_applied, l.answered);
         expect_digests_right(ts);

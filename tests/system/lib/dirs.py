@@ -16,7 +16,7 @@ EXIT_TIME = 20.0         # seconds within which a server that cannot go on must 
 
 # Small files, all node kinds, no reaper, and a way to see everything.
 OPTIONS = {
-    "extendedTypesEnabled": "true", "preAllocSize": 64, "znode.container.checkIntervalMs": 0,
+    "extendedTypesEnabled": "true", "preAllocSize": 64, "znode.container.checkIntervalMs": 10**9,
     "minSessionTimeout": 1000, "maxSessionTimeout": 600000,
     "DigestAuthenticationProvider.superDigest": store.SUPER,
 }
@@ -35,6 +35,9 @@ class Directory:
 
     def log(self):
         return super().log() if os.path.exists(self.log_path) else ""
+
+    def log_tail(self, lines=40):
+        return "\n".join(line[:500] for line in super().log_tail(lines).splitlines())
 
     def mntr(self):
         return dict(line.split("\t", 1) for line in self.word("mntr").splitlines())
