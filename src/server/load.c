@@ -19,10 +19,14 @@ static void loading_drop_acls(struct loading *l) {
     hmap_free(&l->acl_ids);
 }
 
-static void load_reset(void *ctx) {
+/* Rough size of a znode in a plain snapshot. Too small a guess costs some rehashing, too large a one memory. */
+#define BYTES_PER_NODE_GUESS 256
+
+static void load_reset(void *ctx, int64_t snapshot_bytes) {
     struct loading *l = ctx;
     loading_drop_acls(l);
     server_new_database(l->s, true);
+    tree_reserve(l->s->tree, (size_t)snapshot_bytes / BYTES_PER_NODE_GUESS);
 }
 
 static int load_session(void *ctx, session_id_t id, int32_t timeout_ms) {

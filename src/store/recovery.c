@@ -102,7 +102,7 @@ struct attempts {
 
 static bool try_snapshot(struct recovery *r, const struct store_file *file, struct attempts *a) {
     struct snapshot_info info;
-    r->sink->reset(r->sink->ctx);
+    r->sink->reset(r->sink->ctx, file->size);
     int err = snapshot_load(r->disk, file->name, &r->sink->snapshot, r->options->max_item_bytes, &info);
     if (err == 0 && r->sink->snapshot_done(r->sink->ctx, file->zxid, &info) == 0)
         return true;
@@ -158,7 +158,7 @@ static bool start_without_snapshot(struct recovery *r, const struct attempts *a)
     if (!any && newest != NULL && newest->zxid > 0 && !r->options->trust_empty_snapshot)
         return recovery_refuse(r, "%s is not a complete snapshot, and there is no other and no log; restore one, or remove the "
                                   "file to start with an empty database", newest->name);
-    r->sink->reset(r->sink->ctx);
+    r->sink->reset(r->sink->ctx, 0);
     if (r->sink->snapshot_done(r->sink->ctx, 0, NULL) != 0)
         return recovery_refuse(r, "an empty database was refused");
     r->no_start = true;

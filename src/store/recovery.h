@@ -14,10 +14,11 @@ struct recovery_options {
     size_t max_item_bytes;     /* sanity bound of one string, buffer or transaction: generous, not jute.maxbuffer */
 };
 
-/* What recovery feeds. reset is called before each try of a snapshot (the first one, too): forget all loaded so far. */
+/* What recovery feeds. reset is called before each try of a snapshot (the first one, too): forget all loaded so far.
+ * snapshot_bytes is the size of the file, for a guess at what is coming; 0 = none. */
 struct recovery_sink {
     void *ctx;
-    void (*reset)(void *ctx);
+    void (*reset)(void *ctx, int64_t snapshot_bytes);
     struct snapshot_sink snapshot;
     /* The snapshot is complete (or there is none: then info is NULL). zxid: from its name; 0 when empty. */
     int (*snapshot_done)(void *ctx, zxid_t zxid, const struct snapshot_info *info);

@@ -43,7 +43,10 @@ static void read_all(const struct disk *d) {
     txnlog_reader_close(r);
 }
 
-static void on_reset(void *ctx) { *(zxid_t *)ctx = 0; }
+static void on_reset(void *ctx, int64_t snapshot_bytes) {
+    (void)snapshot_bytes;
+    *(zxid_t *)ctx = 0;
+}
 static int on_done(void *ctx, zxid_t zxid, const struct snapshot_info *info) {
     (void)info;
     *(zxid_t *)ctx = zxid;

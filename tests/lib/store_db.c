@@ -19,7 +19,8 @@ static void new_tree_in(struct store_db *db, bool empty) {
 
 /* ------------------------------------------------------------------ loading */
 
-static void on_reset(void *ctx) {
+static void on_reset(void *ctx, int64_t snapshot_bytes) {
+    (void)snapshot_bytes;
     struct store_db *db = ctx;
     drop_acls(db);
     new_tree_in(db, true);

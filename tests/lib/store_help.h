@@ -121,7 +121,8 @@ struct list_sink {
     bool wrong; /* a payload was not what its zxid says */
 };
 
-static inline void list_reset(void *ctx) {
+static inline void list_reset(void *ctx, int64_t snapshot_bytes) {
+    (void)snapshot_bytes;
     struct list_sink *l = ctx;
     l->resets++;
     l->txns = 0;
