@@ -235,7 +235,11 @@ static int run(struct config *c) {
         return EXIT_DATA_DIR;
     }
     const struct disk *disk = posix_disk_vtable(p.files);
-    struct env env = {.ctx = &p, .disk = disk, .log_submit = submit_log, .job_submit = submit_job};
+    struct env env = {.ctx = &p,
+                      .disk = disk,
+                      .same_dir = posix_disk_same_dir(p.files),
+                      .log_submit = submit_log,
+                      .job_submit = submit_job};
     struct logwriter_options options = {.prealloc_bytes = c->prealloc_kib * 1024,
                                         .force_sync = c->force_sync,
                                         .side_file_interval_us = 1000000};

@@ -93,53 +93,66 @@ static size_t take_oversize(struct client *c, const uint8_t *data, size_t len, s
     return taken + more;
 }
 
-/* Handles what stands at data; returns the bytes used up. */
+/* Looks at the length of the next frame. False: it cannot be taken (yet). */
+static bool admit(struct client *c, const uint8_t *data, size_t len) {
+    int32_t frame_len = (int32_t)be32_load(data);
+    switch (server_conn_admits(c->net->server, c->conn, frame_len, data + 4, len - 4)) {
+    case FRAME_READ:
+        c->admitted = true;
+        return true;
+    case FRAME_DRAIN:
+        c->oversize = c->drain = (size_t)frame_len;
+        return true;
+    case FRAME_CLOSE:
+        conn_close_later(c->conn, CONN_CLOSE_NOW);
+        return false;
+    default:
+        return false; /* its header must come first */
+    }
+}
+
+/* Handles what stands at data; returns the bytes used up. Stops when the connection may take no more, when its share of
+ * the turn is used up, or (c->starved) when bytes are missing. */
 static size_t process(struct client *c, const uint8_t *data, size_t len, struct now now) {
     struct server *s = c->net->server;
     size_t used = 0;
     int budget = c->net->config->max_requests_per_turn;
+    c->starved = false;
     while (!input_blocked(c)) {
+        size_t left = len - used;
+        c->starved = true;
         if (c->oversize != 0) {
-            size_t n = take_oversize(c, data + used, len - used, now);
-            used += n;
+            used += take_oversize(c, data + used, left, now);
             if (c->oversize != 0)
                 break;
             continue;
         }
-        if (len - used < 4)
+        if (left < 4)
             break;
         if (!c->conn->connected && !c->admitted) {
-            enum word_result word = words_try(c, data + used, len - used);
+            enum word_result word = words_try(c, data + used, left);
             if (word == WORD_INCOMPLETE)
                 break;
             if (word == WORD_DONE)
                 return len;
         }
-        int32_t frame_len = (int32_t)be32_load(data + used);
-        if (!c->admitted) {
-            enum frame_verdict verdict = server_conn_admits(s, c->conn, frame_len, data + used + 4, len - used - 4);
-            if (verdict == FRAME_ASK_AGAIN)
-                break;
-            if (verdict == FRAME_CLOSE) {
-                conn_close_later(c->conn, CONN_CLOSE_NOW);
-                break;
-            }
-            if (verdict == FRAME_DRAIN) {
-                c->oversize = c->drain = (size_t)frame_len;
-                used += 4;
-                continue;
-            }
-            c->admitted = true;
-        }
-        if (len - used - 4 < (size_t)frame_len)
+        if (!c->admitted && !admit(c, data + used, left))
             break;
+        if (c->oversize != 0) {
+            used += 4;
+            continue;
+        }
+        size_t frame_len = be32_load(data + used);
+        if (left - 4 < frame_len)
+            break;
+        c->starved = false;
         if (budget-- == 0) {
             make_ready(c);
             break;
         }
         c->admitted = false;
-        server_conn_frame(s, c->conn, data + used + 4, (size_t)frame_len, now);
-        used += 4 + (size_t)frame_len;
+        server_conn_frame(s, c->conn, data + used + 4, frame_len, now);
+        used += 4 + frame_len;
     }
     return used;
 }
@@ -269,7 +282,7 @@ void client_settle(struct client *c, struct now now) {
     if (sent == SEND_MORE)
         make_ready(c);
     bool blocked = input_blocked(c);
-    if (!blocked && c->in.len != c->in_start && bytes_wanted(c) == 0 && c->in.len - c->in_start >= 4)
+    if (!blocked && c->in.len != c->in_start && !c->starved)
         make_ready(c); /* input that waited for the end of a pause */
     arm(&c->write_event, &c->writing, sent == SEND_BLOCKED);
     /* What is kept comes first: a client cannot fill our memory faster than it gets its turns. */

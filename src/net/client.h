@@ -17,6 +17,7 @@ struct client {
     struct event read_event, write_event;
     bool reading, writing; /* which of the events are armed */
     bool admitted;         /* the length of the frame at the start of in was looked at */
+    bool starved;          /* what is kept cannot be processed before more has come */
     struct buf in;         /* an incomplete frame, or what is not processed yet */
     size_t in_start;       /* bytes of in already processed */
     size_t drain;          /* bytes of an oversize frame still to be skipped */

@@ -21,6 +21,7 @@ struct env {
     void *ctx;
     /* For jobs, and for the synchronous work before the server runs (recovery) and after it has stopped. */
     const struct disk *disk;
+    bool same_dir; /* DISK_SNAP and DISK_LOG are one directory, whatever the configured paths look like */
     /* Appends to the one FIFO of durable changes; completion arrives as server_log_done, in order. */
     void (*log_submit)(void *ctx, struct log_cmd *cmd);
     /* Completion arrives as job->done; jobs may overtake each other. */

@@ -5,6 +5,8 @@
 
 /* Frames and transactions that wait inside the server: above this, reading pauses. */
 #define QUEUED_BYTES_MAX (64u << 20)
+/* Nobody proves to be more than this many users on one connection. */
+#define IDENTITIES_MAX 1000
 
 /* ------------------------------------------------------------------ limits */
 
@@ -168,7 +170,10 @@ static void handle_auth(struct server *s, struct conn *c, int32_t xid, struct ju
         conn_close_later(c, CONN_CLOSE_NOW);
         return;
     }
-    switch (auth_packet(&s->auth, &c->identities, scheme, data)) {
+    enum auth_result result = AUTH_FAILED;
+    if (c->identities.count < IDENTITIES_MAX)
+        result = auth_packet(&s->auth, &c->identities, scheme, data);
+    switch (result) {
     case AUTH_OK:
         conn_reply_header(c, xid, 0, ZK_OK);
         break;
@@ -249,10 +254,15 @@ static bool grows(int32_t op) {
     }
 }
 
-static bool request_grows(int32_t op, struct slice body) {
-    if (op != OP_MULTI)
+static bool request_grows(const struct server *s, int32_t op, struct slice body) {
+    if (op == OP_MULTI)
+        return prepare_multi_any(body, grows);
+    if (op != OP_SET_DATA)
         return grows(op);
-    return prepare_multi_any(body, grows);
+    struct jute_in in = jute_in(body.data, body.len);
+    struct slice path = jute_bytes_not_null(&in), data = jute_bytes(&in);
+    const struct znode *n = in.failed ? NULL : tree_find(s->tree, path);
+    return n != NULL && (int64_t)data.len > n->data_len;
 }
 
 static void refuse(struct server *s, struct conn *c, int32_t xid, int32_t op, int32_t error) {
@@ -283,7 +293,7 @@ static void handle_read(struct server *s, struct conn *c, int32_t xid, int32_t o
 }
 
 static void handle_write(struct server *s, struct conn *c, int32_t xid, int32_t op, struct slice body) {
-    if (request_grows(op, body) && server_refuses_growth(s)) {
+    if (server_refuses_growth(s) && request_grows(s, op, body)) {
         uint64_t suppressed;
         if (log_limit_pass(&s->refuse_limit, s->now.mono.us, 10000000, &suppressed))
             log_warn("growing writes are refused: %s (%llu more since the last such line)",

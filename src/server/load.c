@@ -140,7 +140,7 @@ static void drop_orphans(struct server *s) {
 void server_recover(struct server *s, struct recovery_result *result, struct now now) {
     const struct config *c = s->config;
     struct loading l = {.s = s};
-    struct recovery_options options = {.same_dir = c->data_log_dir == NULL || strcmp(c->data_dir, c->data_log_dir) == 0,
+    struct recovery_options options = {.same_dir = s->env.same_dir || c->data_log_dir == NULL || strcmp(c->data_dir, c->data_log_dir) == 0,
                                        .trust_empty_snapshot = c->snapshot_trust_empty,
                                        .cut_damaged = c->recovery_cut_damaged_log,
                                        .max_item_bytes = 1u << 30};

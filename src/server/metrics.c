@@ -85,14 +85,15 @@ void metrics_latency(struct metrics *m, int32_t op, uint64_t us) {
     metric_basic_add(&m->latency_us, us);
     if (op != OP_PING)
         metric_sample(m, is_write(op) ? METRIC_UPDATELATENCY : METRIC_READLATENCY, us / 1000);
-    if (strcmp(proto_op_name(op), "unknown") == 0)
-        return; /* junk must not take the slots of real operations */
     for (size_t i = 0; i < METRIC_OP_SLOTS; i++) {
-        if (m->ops[i].us.count == 0)
+        if (m->ops[i].us.count == 0) {
+            if (strcmp(proto_op_name(op), "unknown") == 0)
+                return; /* junk must not take the slots of real operations */
             m->ops[i].op = op;
+        }
         if (m->ops[i].op == op) {
             metric_basic_add(&m->ops[i].us, us);
-            break;
+            return;
         }
     }
 }

@@ -198,8 +198,6 @@ static int prepare_create(struct server *s, struct request *r, const struct op *
     err = check_quota(s, path, 1, (int64_t)op->data.len);
     if (err != ZK_OK)
         return err;
-    if (server_refuses_growth(s))
-        return ZK_QUOTA_EXCEEDED;
 
     int32_t parent_cversion = change_for_create(s, r, op, zxid, path, acl, &node, &parent);
     *txn = (struct txn){.type = op->type,
@@ -284,8 +282,6 @@ static int prepare_set_data(struct server *s, struct request *r, const struct op
         return err;
     if (op->version != -1 && op->version != node.stat.version)
         return ZK_BAD_VERSION;
-    if ((int64_t)op->data.len > old_len && server_refuses_growth(s))
-        return ZK_QUOTA_EXCEEDED;
 
     struct view new = node;
     new.stat.version = (int32_t)((uint32_t)node.stat.version + 1);

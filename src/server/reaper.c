@@ -49,6 +49,13 @@ static bool ttl_is_over(const struct server *s, const struct znode *n) {
     return znode_children(n) == 0 && s->now.wall_ms - n->mtime > tree_owner_ttl(s->tree, znode_owner(n));
 }
 
+static bool is_due(const struct server *s, const struct znode *n) {
+    if (n == NULL)
+        return false;
+    enum znode_kind kind = tree_owner_kind(s->tree, znode_owner(n));
+    return kind == ZNODE_CONTAINER ? container_is_due(s, n) : kind == ZNODE_TTL && ttl_is_over(s, n);
+}
+
 static void add_candidate(struct reaper *p, const struct znode *n) {
     struct buf path = BUF_INIT;
     znode_path(n, &path);
@@ -74,7 +81,7 @@ static void scan(struct reaper *p) {
             continue;
         }
         const struct znode *n = set->nodes[p->position++];
-        if (p->scanning_ttl ? ttl_is_over(s, n) : container_is_due(s, n))
+        if (is_due(s, n))
             add_candidate(p, n);
     }
 }
@@ -91,7 +98,9 @@ void reaper_turn(struct server *s) {
             return;
         struct candidate *first = LIST_FIRST(&p->candidates, struct candidate, link);
         list_remove(&first->link);
-        prepare_delete_container(s, (struct slice){first->path, first->len});
+        /* It may have been used since it was found. */
+        if (is_due(s, tree_find(s->tree, (struct slice){first->path, first->len})))
+            prepare_delete_container(s, (struct slice){first->path, first->len});
         mem_free(first);
         p->next_delete = s->now.mono;
         p->next_delete.us += 60000000 / i64_max(1, c->container_max_per_minute);

@@ -130,7 +130,7 @@ static void expire_sessions(struct server *s) {
         if (session == NULL)
             return;
         struct conn *c = session->conn;
-        if (c != NULL && c->paused) {
+        if (c != NULL && (c->paused || c->connecting)) {
             /* We do not read what it may have sent: its unread bytes count as a sign of life. */
             session_touch(&s->sessions, session, s->now);
             continue;

@@ -11,9 +11,11 @@ static int64_t expiry_slack_us(const struct sim *sim) { return (2 * sim->config.
 static int64_t pause_us(struct sim_client *c, int64_t most_us) { return 1 + (int64_t)rng_below(&c->rng, (uint64_t)most_us); }
 
 void sim_client_init(struct sim_client *c, struct sim *sim, int id) {
-    *c = (struct sim_client){.sim = sim, .id = id, .rng = {rng_next(&sim->rng)}, .may_hang_up = true};
+    *c = (struct sim_client){.sim = sim, .id = id, .rng = {rng_next(&sim->rng)}};
     c->timeout_ms = 400 + (int32_t)rng_below(&c->rng, 3000);
     c->pace_us = 2000 + (int64_t)rng_below(&c->rng, rng_below(&c->rng, 3) == 0 ? 10000 : 150000);
+    /* Those who wait are the ones whose connection may be paused for longer than their timeout. */
+    c->patience_us = c->timeout_ms * (rng_below(&c->rng, 3) == 0 ? 10000LL : 800LL);
     c->next_us = sim_now(sim) + pause_us(c, 50000);
 }
 
@@ -276,7 +278,7 @@ static void ping(struct sim_client *c) {
 
 static void act(struct sim_client *c) {
     struct sim *sim = c->sim;
-    if (sim_now(sim) - c->heard_us > c->timeout_ms * 800LL) {
+    if (sim_now(sim) - c->heard_us > c->patience_us) {
         hang_up(c); /* the server does not answer: try again */
         return;
     }

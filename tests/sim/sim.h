@@ -56,6 +56,7 @@ struct sim_options {
     MUST(full_periods, "ENOSPC periods")                                                                               \
     MUST(full_appends, "appends that found no space")                                                                  \
     MUST(refused, "writes refused for lack of space")                                                                  \
+    MUST(disk_errors, "ends after an error of the disk")                                                               \
     MUST(freezes, "stalls of the server")                                                                              \
     MUST(disk_stalls, "stalls of the disk")                                                                            \
     MUST(hang_ups, "connections broken")                                                                               \
@@ -129,8 +130,7 @@ struct sim_client {
     enum sim_client_state state;
     struct sim_link *link;
     int64_t next_us; /* when it acts next */
-    int64_t next_op_us, next_ping_us, heard_us, pace_us;
-    bool may_hang_up;
+    int64_t next_op_us, next_ping_us, heard_us, pace_us, patience_us;
 
     session_id_t session;
     int32_t timeout_ms;
@@ -138,7 +138,6 @@ struct sim_client {
     zxid_t last_zxid;
     int32_t xid;
     uint32_t values;
-    int32_t versions_hint;
     bool closing; /* a closeSession is under way */
 
     struct sim_request requests[SIM_WINDOW];
@@ -198,7 +197,6 @@ struct sim {
     struct model model;
     zxid_t synced; /* all up to it was synced, as the disk tells */
     zxid_t shown;  /* highest zxid in any output */
-    uint64_t starts;
     int64_t wake_us; /* when the server wants its next turn */
 
     /* env.c */
@@ -218,7 +216,8 @@ struct sim {
     bool calm; /* no more of them */
     int64_t crash_us, full_us, freeze_us;
     enum sim_end crash_kind;
-    bool crash_armed; /* at a call of the disk */
+    bool error_armed; /* a call of the disk will fail */
+    int64_t error_us;
     bool full;
     int64_t full_seen_us; /* last moment at which the disk was short of space */
 };

@@ -65,7 +65,7 @@ static void configure(struct sim *sim) {
     set_number(c, "snapCount", 20 + rng_below(rng, 100), &log);
     set_number(c, "preAllocSize", 4 + rng_below(rng, 40), &log);
     set_number(c, "diskReserve", 16384, &log);
-    set_number(c, "globalOutstandingLimit", rng_below(rng, 3) == 0 ? 1 + rng_below(rng, 8) : 1000, &log);
+    set_number(c, "globalOutstandingLimit", rng_below(rng, 2) == 0 ? 1 + rng_below(rng, 8) : 1000, &log);
     if (rng_below(rng, 3) == 0)
         set_number(c, "txnLogSizeLimitInKb", 20 + rng_below(rng, 100), &log);
     config_validate(c, false, &log);
@@ -82,7 +82,6 @@ static void plan_crash(struct sim *sim) {
     uint64_t kind = rng_below(&sim->rng, 10);
     sim->crash_kind = kind < 7 ? END_POWER_LOSS : kind < 9 ? END_KILL : END_STOP;
     sim->crash_us = sim->calm ? SIM_NEVER : soon(sim, 5000, 1500000);
-    sim->crash_armed = false;
 }
 
 static void free_server(struct sim *sim, bool orderly) {
@@ -109,6 +108,7 @@ static void crash(struct sim *sim, enum sim_end kind) {
         simdisk_kill(&sim->disk);
     }
     sim->restart_us = soon(sim, 5000, 300000);
+    sim->error_armed = false;
     plan_crash(sim);
 }
 
@@ -174,7 +174,6 @@ static void start(struct sim *sim) {
         return;
     }
     sim->disk.crash_at = 0;
-    sim->starts++;
     sim->wake_us = sim_now(sim);
     check_recovered(sim, &result);
 }
@@ -190,10 +189,10 @@ static void end_stop(struct sim *sim) {
     bool lost = sim->server->disk_full;
     free_server(sim, !lost);
     simdisk_kill(&sim->disk);
+    sim->error_armed = false;
     sim->stopping = false;
     sim->counters->stops++;
     sim->restart_us = soon(sim, 5000, 100000);
-    /* What waited for space was not acknowledged. */
     plan_crash(sim);
 }
 
@@ -239,7 +238,17 @@ static void run_faults(struct sim *sim) {
         full_disk(sim);
     if (sim->freeze_us <= sim_now(sim))
         freeze(sim);
-    if (sim->server == NULL || sim->stopping || sim->crash_us > sim_now(sim))
+    if (sim->server == NULL || sim->stopping)
+        return;
+    if (sim->error_us <= sim_now(sim)) {
+        sim_trace(sim, "an error of the disk is near");
+        sim->error_us = soon(sim, 1000000, 30000000);
+        sim->error_armed = true;
+        sim->disk.calls = 0;
+        sim->disk.fail_at = 1 + rng_below(&sim->rng, 20);
+        sim->disk.fail_errno = -EIO;
+    }
+    if (sim->crash_us > sim_now(sim))
         return;
     if (sim->crash_kind == END_STOP) {
         sim->crash_us = SIM_NEVER;
@@ -249,7 +258,6 @@ static void run_faults(struct sim *sim) {
     } else {
         /* In the middle of a command: at one of the next changes of the disk. */
         sim->crash_us = SIM_NEVER;
-        sim->crash_armed = true;
         sim->disk.calls = 0;
         sim->disk.crash_at = 1 + rng_below(&sim->rng, rng_below(&sim->rng, 2) == 0 ? 4 : 40);
     }
@@ -260,9 +268,8 @@ static void call_off_faults(struct sim *sim) {
     sim->calm = true;
     if (sim->full)
         full_disk(sim);
-    sim->crash_us = sim->full_us = sim->freeze_us = SIM_NEVER;
-    sim->disk.crash_at = 0;
-    sim->crash_armed = false;
+    sim->crash_us = sim->full_us = sim->freeze_us = sim->error_us = SIM_NEVER;
+    sim->disk.crash_at = sim->disk.fail_at = 0;
 }
 
 /* ------------------------------------------------------------------ turns */
@@ -273,7 +280,7 @@ static void turn(struct sim *sim) {
     server_turn_begin(sim->server, sim->now);
     server_turn_end(sim->server, sim->now);
     sim_links_settle(sim);
-    if (sim->server->state == SERVER_FAILED)
+    if (sim->server->state == SERVER_FAILED && !sim->error_armed)
         sim_fail(sim, "the server gave up: %s", sim->server->failure);
     sim->wake_us = i64_max(sim_now(sim), server_next_wake(sim->server).us);
 }
@@ -291,6 +298,12 @@ static void run_server(struct sim *sim) {
         if (!any && sim->wake_us > sim_now(sim))
             return;
         turn(sim);
+        if (sim->server->state == SERVER_FAILED && sim->error_armed) {
+            /* S6: it ends. What the failed sync should have written may be in the cache and nowhere else: power goes, too. */
+            sim->counters->disk_errors++;
+            crash(sim, END_POWER_LOSS);
+            return;
+        }
         if (turns > TURNS_AT_ONCE)
             sim_fail(sim, "the server does not come to rest");
     }
@@ -304,7 +317,7 @@ static int64_t next_moment(const struct sim *sim) {
     if (sim->server == NULL)
         return i64_min(next, sim->restart_us);
     next = i64_min(next, i64_min(sim->wake_us, sim_env_next(sim)));
-    return sim->stopping ? next : i64_min(next, sim->crash_us);
+    return sim->stopping ? next : i64_min(next, i64_min(sim->crash_us, sim->error_us));
 }
 
 static void step(struct sim *sim) {
@@ -409,6 +422,7 @@ static void begin(struct sim *sim, const struct sim_options *options, struct sim
     sim->full_seen_us = INT64_MIN / 2;
     sim->full_us = soon(sim, 200000, 5000000);
     sim->freeze_us = soon(sim, 500000, 20000000);
+    sim->error_us = soon(sim, 500000, 20000000);
     plan_crash(sim);
 }
 

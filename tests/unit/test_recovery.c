@@ -550,7 +550,7 @@ END_TEST
 static void put_torn_log(const char *name, zxid_t first, zxid_t last, size_t torn, size_t size) {
     struct buf b = make_log(first, last, 0, NULL), next = BUF_INIT;
     put_entry(&next, last + 1, 50);
-    buf_append(&b, next.data, torn);
+    buf_append(&b, next.data, size_min(torn, next.len - 1));
     if (size > b.len) {
         memset(buf_tail(&b, size - b.len), 0, size - b.len);
         b.len = size;
