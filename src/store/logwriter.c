@@ -1,4 +1,4 @@
-/* The writer of the log. What must be durable before what (docs/protocol/disk-format.md section 8):
+/* The writer of the log. What must be durable before what (docs/protocol/invariants.md, docs/protocol/disk-format.md section 13):
  *
  *   a new file    header, reserved blocks -> fsync -> rename to its name -> directory sync -> side file says so -> fsync;
  *                 only then the first entry. So no log without a header is ever seen, and a log newer than the side
@@ -33,6 +33,7 @@ struct logwriter {
     zxid_t log_zxid;
     int64_t size;     /* of the file, padding included */
     int64_t position; /* end of the entries: all before it are written and (force_sync) synced */
+    zxid_t last_zxid; /* of these entries; 0 = none yet */
     struct side_file side;
     int64_t noted_us, noted_position;
     bool broken; /* an append failed: nobody knows what is on the disk */
@@ -56,7 +57,8 @@ struct logwriter *logwriter_new(const struct disk *d, const struct logwriter_opt
 }
 
 static struct synced_position position_of(const struct logwriter *w, bool orderly) {
-    return (struct synced_position){.known = true, .log_zxid = w->log_zxid, .offset = w->position, .orderly = orderly};
+    return (struct synced_position){
+        .known = true, .log_zxid = w->log_zxid, .offset = w->position, .zxid = w->last_zxid, .orderly = orderly};
 }
 
 static void close_orderly(struct logwriter *w) {
@@ -169,6 +171,8 @@ static int announce_log(struct logwriter *w, struct log_cmd *cmd) {
     if (err != 0)
         return failed(cmd, err, "sync of the log directory");
     struct synced_position position = {.known = true, .log_zxid = cmd->first_zxid, .offset = TXNLOG_HEADER_BYTES};
+    /* No zxid is ever skipped; only where an epoch begins the one before is not known by that. */
+    position.zxid = zxid_counter(cmd->first_zxid) > 1 ? cmd->first_zxid - 1 : w->last_zxid;
     err = side_file_note(&w->side, &position, true);
     return err != 0 ? failed(cmd, err, "write of " SIDE_FILE_NAME) : 0;
 }
@@ -212,6 +216,7 @@ static int roll(struct logwriter *w, struct log_cmd *cmd) {
         close_current(w);
     w->file = file;
     w->log_zxid = cmd->first_zxid;
+    w->last_zxid = zxid_counter(cmd->first_zxid) > 1 ? cmd->first_zxid - 1 : w->last_zxid;
     w->size = size;
     w->position = w->noted_position = TXNLOG_HEADER_BYTES;
     w->noted_us = d->clock_us(d->ctx);
@@ -286,6 +291,7 @@ static int append(struct logwriter *w, struct log_cmd *cmd) {
     int64_t now_us = d->clock_us(d->ctx);
     cmd->sync_us = now_us - start_us;
     w->position = end;
+    w->last_zxid = cmd->last_zxid;
     w->size = i64_max(w->size, end);
     return note_position(w, cmd, now_us);
 }

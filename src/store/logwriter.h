@@ -66,6 +66,7 @@ struct synced_position {
     bool known;
     zxid_t log_zxid;
     int64_t offset;
+    zxid_t zxid;  /* all transactions up to it were synced, here or in an older log */
     bool orderly; /* noted by an orderly stop: there is nothing behind offset */
 };
 #define SIDE_FILE_NAME "zabra.synced"

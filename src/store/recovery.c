@@ -205,12 +205,10 @@ static bool choose_logs(struct recovery *r) {
     return true;
 }
 
-/* What is missing at the end leaves no gap that replay could see, but the side file knows up to where there was something: a
- * log with entries holds at least that of its name, and a new one was begun only behind all before it. */
+/* What is missing at the end leaves no gap that replay could see, but the side file knows up to where there was something. */
 static bool check_end(struct recovery *r) {
-    const struct synced_position *side = &r->side;
-    zxid_t reached = side->offset > TXNLOG_HEADER_BYTES ? side->log_zxid : side->log_zxid - 1, last = r->result->last_zxid;
-    if (!side->known || last >= reached || zxid_counter(reached) == 0)
+    zxid_t reached = r->side.zxid, last = r->result->last_zxid;
+    if (!r->side.known || last >= reached)
         return true;
     if (!r->options->cut_damaged)
         return recovery_refuse(r, "The database ends at zxid 0x%llx, but all up to 0x%llx at least was acknowledged: a log is "

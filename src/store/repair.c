@@ -85,9 +85,10 @@ static int keep_tail(struct recovery *r, int log_handle, zxid_t zxid, int64_t st
  * damage to be found again. */
 static bool lower_side_file(struct recovery *r, int log, int64_t offset) {
     const struct store_file *file = &r->logs.items[log];
-    struct synced_position position = {.known = true, .log_zxid = file->zxid, .offset = offset};
+    struct synced_position position = {.known = true, .log_zxid = file->zxid, .offset = offset, .zxid = r->result->last_zxid};
     struct side_file side = SIDE_FILE_CLOSED;
-    if (!r->side.known || file->zxid > r->side.log_zxid || (file->zxid == r->side.log_zxid && offset >= r->side.offset))
+    bool below = file->zxid < r->side.log_zxid || (file->zxid == r->side.log_zxid && offset < r->side.offset);
+    if (!r->side.known || !below)
         return true;
     int err = side_file_open(&side, r->disk);
     if (err == 0)

@@ -1,4 +1,4 @@
-/* The replay of logs, and what to think of damage in them. The rules (docs/protocol/disk-format.md section 8):
+/* The replay of logs, and what to think of damage in them. The rules (docs/protocol/disk-format.md section 14):
  *
  *   synced      damage below the position that the side file vouches for, or in an older log: committed data is gone.
  *   behind      a valid, needed entry follows in the same file: what lies between is damage, not the end of the log. Only in the

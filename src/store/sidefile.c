@@ -8,11 +8,12 @@
 
 #define SLOT_COUNT 2
 #define SLOT_DISTANCE 4096 /* a page each: no write of one can tear the other */
-#define SLOT_MAGIC 0x5a425350u
+#define SLOT_MAGIC 0x5a53594eu /* "ZSYN" */
 #define SLOT_VERSION 1
 
-/* int magic, int version, long sequence, long log zxid, long offset, int flags, int CRC-32 of all before */
-#define SLOT_BYTES 40
+/* int magic, int version, long sequence, long zxid of the log's name, long offset, long last zxid, int flags, int CRC-32 of
+ * all before */
+#define SLOT_BYTES 48
 #define FLAG_ORDERLY 1
 
 static uint32_t slot_crc(const uint8_t *slot) { return (uint32_t)crc32_z(0, slot, SLOT_BYTES - 4); }
@@ -23,6 +24,7 @@ static void slot_store(uint8_t *slot, uint64_t sequence, const struct synced_pos
     p = be64_store(p, sequence);
     p = be64_store(p, (uint64_t)position->log_zxid);
     p = be64_store(p, (uint64_t)position->offset);
+    p = be64_store(p, (uint64_t)position->zxid);
     p = be32_store(p, position->orderly ? FLAG_ORDERLY : 0);
     be32_store(p, slot_crc(slot));
 }
@@ -36,7 +38,8 @@ static bool slot_load(const uint8_t *slot, uint64_t *sequence, struct synced_pos
         .known = true,
         .log_zxid = (zxid_t)be64_load(slot + 16),
         .offset = (int64_t)be64_load(slot + 24),
-        .orderly = (be32_load(slot + 32) & FLAG_ORDERLY) != 0,
+        .zxid = (zxid_t)be64_load(slot + 32),
+        .orderly = (be32_load(slot + 40) & FLAG_ORDERLY) != 0,
     };
     return true;
 }

@@ -1,7 +1,7 @@
 /* The side file: how far the log is known to be synced (struct synced_position in logwriter.h).
  *
  * Two slots in two pages, written in turn, each with a sequence number and a checksum, so that a crash while one is
- * written leaves the other. See docs/protocol/disk-format.md section 8. */
+ * written leaves the other. See docs/protocol/disk-format.md section 13. */
 #ifndef ZABRA_STORE_SIDEFILE_H
 #define ZABRA_STORE_SIDEFILE_H
 

@@ -152,6 +152,7 @@ START_TEST(rolls) {
     struct synced_position p = side();
     ck_assert(p.known && p.orderly);
     ck_assert_int_eq(p.log_zxid, 7);
+    ck_assert_int_eq(p.zxid, 9);
     ck_assert_uint_eq(recover_all(9).txns, 9);
     /* A new writer always opens a new file. */
     w = new_writer(8192);
@@ -209,6 +210,32 @@ START_TEST(side_file_lags) {
     logwriter_free(w, true);
     ck_assert_int_gt(side().offset, noted);
     ck_assert(side().orderly);
+}
+END_TEST
+
+/* What the side file says about transactions, where a log begins and where an epoch begins. */
+START_TEST(side_file_and_zxids) {
+    struct logwriter *w = new_writer(8192);
+    struct log_cmd open = {.type = LOG_CMD_APPEND, .roll = true};
+    put_log_file(&disk, 1, 4, 0);
+    open.first_zxid = 5;
+    logwriter_execute(w, &open);
+    ck_assert_int_eq(side().zxid, 4);
+    ck_assert_int_eq(append_once(w, 5, 6, false, 0), 0);
+    ck_assert_int_eq(side().zxid, 6);
+    open.first_zxid = 0x100000001;
+    logwriter_execute(w, &open);
+    ck_assert_int_eq(side().zxid, 6);
+    logwriter_free(w, false);
+    recover_all(6);
+    w = new_writer(8192);
+    open.first_zxid = 0x200000001;
+    logwriter_execute(w, &open);
+    ck_assert_int_eq(side().zxid, 0);
+    ck_assert_int_eq(append_once(w, 0x200000001, 0x200000003, false, 0), 0);
+    ck_assert_int_eq(side().zxid, 0x200000003);
+    logwriter_free(w, true);
+    recover_all(0x200000003);
 }
 END_TEST
 
@@ -678,7 +705,7 @@ START_TEST(side_file_damaged) {
     size_t size;
     uint8_t *data = simdisk_get(&disk, DISK_LOG, SIDE_FILE_NAME, &size);
     /* Whichever byte of the newer slot is wrong, the older one counts; both wrong: nothing is known. */
-    for (size_t i = 4096; i < 4096 + 40; i++) {
+    for (size_t i = 4096; i < 4096 + 48; i++) {
         data[i] ^= 4;
         simdisk_put(&disk, DISK_LOG, SIDE_FILE_NAME, data, size);
         ck_assert_int_eq(side().log_zxid, 4);
@@ -690,7 +717,7 @@ START_TEST(side_file_damaged) {
     }
     for (size_t len = 0; len < size; len += 97) {
         simdisk_put(&disk, DISK_LOG, SIDE_FILE_NAME, data, len);
-        ck_assert_int_eq(side().known, len >= 40);
+        ck_assert_int_eq(side().known, len >= 48);
         /* And it can be written again. */
         ck_assert_int_eq(side_file_open(&s, &disk.disk), 0);
         ck_assert_int_eq(side_file_note(&s, &(struct synced_position){.known = true, .log_zxid = 9, .offset = 99}, true), 0);
@@ -750,6 +777,7 @@ static void add_use(Suite *suite) {
     tcase_add_test(tc, roll_without_entries);
     tcase_add_test(tc, taken_name_is_refused);
     tcase_add_test(tc, side_file_lags);
+    tcase_add_test(tc, side_file_and_zxids);
     tcase_add_test(tc, without_force_sync);
     tcase_add_test(tc, many_pieces);
     tcase_add_test(tc, sync_is_timed);

@@ -285,12 +285,18 @@ static void expect_refused(const char *text) {
     ck_assert_uint_lt(strlen(result.message), sizeof result.message - 1);
 }
 
-static void put_side(zxid_t log_zxid, int64_t offset, bool orderly) {
+static void put_side_zxid(zxid_t log_zxid, int64_t offset, zxid_t zxid, bool orderly) {
     struct side_file s = SIDE_FILE_CLOSED;
-    struct synced_position p = {.known = true, .log_zxid = log_zxid, .offset = offset, .orderly = orderly};
+    struct synced_position p = {.known = true, .log_zxid = log_zxid, .offset = offset, .zxid = zxid, .orderly = orderly};
     ck_assert_int_eq(side_file_open(&s, &disk.disk), 0);
     ck_assert_int_eq(side_file_note(&s, &p, true), 0);
     side_file_close(&s);
+}
+
+/* With as much as follows from the name of the log. */
+static void put_side(zxid_t log_zxid, int64_t offset, bool orderly) {
+    zxid_t zxid = offset > TXNLOG_HEADER_BYTES ? log_zxid : zxid_counter(log_zxid) > 1 ? log_zxid - 1 : 0;
+    put_side_zxid(log_zxid, offset, zxid, orderly);
 }
 
 static size_t size_of(const char *name) {
@@ -831,11 +837,14 @@ START_TEST(missing_last_log) {
     recover();
     expect_ok(6, false);
     ck_assert(!exists(SIDE_FILE_NAME));
-    /* A snapshot holds it all. */
-    put_side(7, 300, false);
+    /* A snapshot holds it all, or not all. */
+    put_side_zxid(7, 300, 9, false);
     put_snapshot_file(&disk, 9, SNAPSHOT_PLAIN);
     recover();
     expect_ok(9, false);
+    put_side_zxid(7, 400, 10, false);
+    recover();
+    expect_refused("ends at zxid 0x9, but all up to 0xa");
 }
 END_TEST
 
