@@ -10,6 +10,7 @@ struct applying {
     struct server *s;
     struct txn_header h;
     struct buf *body; /* the reply's body is appended here; NULL = nobody waits */
+    bool stat_result; /* the result of a create has a Stat */
 };
 
 /* ------------------------------------------------------------------ events */
@@ -133,7 +134,7 @@ static int apply_create(struct applying *a, const struct txn *t) {
     fire_children_changed(a, t->path);
     if (a->body != NULL) {
         jute_put_bytes(a->body, t->path);
-        if (t->type != OP_CREATE)
+        if (a->stat_result || t->type != OP_CREATE)
             put_stat(a, node);
     }
     return ZK_OK;
@@ -210,8 +211,8 @@ static void put_error_result(struct buf *body, int err) {
     jute_put_int(body, err);
 }
 
-static int32_t result_type(int32_t type) {
-    return type == OP_CREATE_CONTAINER || type == OP_CREATE_TTL ? OP_CREATE2 : type;
+static int32_t result_type(const struct applying *a, int32_t type) {
+    return a->stat_result || type == OP_CREATE_CONTAINER || type == OP_CREATE_TTL ? OP_CREATE2 : type;
 }
 
 /* A multi with an error in it changes nothing: everything before the error counts as done with code 0, and is not. */
@@ -231,8 +232,9 @@ static bool multi_has_error(struct slice rest) {
     return false;
 }
 
-static void apply_multi(struct applying *a, const struct txn *t) {
+static void apply_multi(struct applying *a, const struct txn *t, const struct request *r) {
     struct slice rest = t->rest;
+    size_t index = 0;
     struct txn sub;
     bool bad = false;
     if (multi_has_error(rest)) {
@@ -241,8 +243,10 @@ static void apply_multi(struct applying *a, const struct txn *t) {
     } else {
         while (txn_sub_next(&rest, &sub, &bad)) {
             size_t start = a->body != NULL ? a->body->len : 0;
+            a->stat_result = r != NULL && index < r->stat_results.len && r->stat_results.data[index] != 0;
+            index++;
             if (a->body != NULL)
-                multi_header_put(a->body, (struct multi_header){.type = result_type(sub.type)});
+                multi_header_put(a->body, (struct multi_header){.type = result_type(a, sub.type)});
             int err = apply_op(a, &sub);
             if (err != ZK_OK && a->body != NULL) {
                 a->body->len = start;
@@ -363,7 +367,7 @@ bool apply_payload(struct server *s, struct slice payload, struct request *r) {
     }
     switch (t.type) {
     case OP_MULTI:
-        apply_multi(&a, &t);
+        apply_multi(&a, &t, r);
         break;
     case OP_CREATE_SESSION:
         apply_create_session(&a, &t);

@@ -111,7 +111,7 @@ static void look_run(struct job *job, const struct disk *d) {
     measure(d, DISK_SNAP, &l->snap_bytes);
 }
 
-static void look_start(struct diskguard *g) {
+static void look_prepare(struct diskguard *g) {
     struct server *s = g->s;
     g->looking = true;
     g->next_look = mono_add_ms(s->now.mono, LOOK_INTERVAL_MS);
@@ -123,7 +123,6 @@ static void look_start(struct diskguard *g) {
         g->has_ballast = false;
     g->drop_ballast = false;
     g->want_ballast = false;
-    s->env.job_submit(s->env.ctx, &g->look.job);
 }
 
 /* Below this much free space (besides the ballast) growing writes are refused; the way back needs twice as much. */
@@ -155,6 +154,14 @@ static void look_done(struct job *job) {
     g->critical = critical;
     if (!critical && !g->has_ballast && g->free_log > 3 * mark)
         g->want_ballast = true;
+}
+
+void diskguard_start(struct server *s) {
+    struct diskguard *g = s->diskguard;
+    g->want_ballast = s->config->disk_reserve_bytes > 0;
+    look_prepare(g);
+    look_run(&g->look.job, s->env.disk);
+    look_done(&g->look.job);
 }
 
 void diskguard_no_space(struct server *s) {
@@ -214,8 +221,10 @@ static bool purge_enabled(const struct config *c) { return c->autopurge_purge_in
 
 void diskguard_turn(struct server *s) {
     struct diskguard *g = s->diskguard;
-    if (!g->looking && mono_diff_us(g->next_look, s->now.mono) <= 0)
-        look_start(g);
+    if (!g->looking && mono_diff_us(g->next_look, s->now.mono) <= 0) {
+        look_prepare(g);
+        s->env.job_submit(s->env.ctx, &g->look.job);
+    }
     if (!purge_enabled(s->config) || g->purging || g->removals_pending != 0)
         return;
     bool due = mono_diff_us(g->next_purge, s->now.mono) <= 0;

@@ -171,32 +171,3 @@ void server_recover(struct server *s, struct recovery_result *result, struct now
     metric_sample(&s->metrics, METRIC_STARTUP_TXNS_LOAD_TIME, (uint64_t)result->replay_us / 1000);
     metric_sample(&s->metrics, METRIC_STARTUP_TXNS_LOADED, result->txns_replayed);
 }
-
-int server_start(struct server *s, struct now now) {
-    s->now = now;
-    s->last_turn = now.mono;
-    int err = snapshotter_first(s);
-    if (err != 0)
-        return err;
-    sessions_touch_all(&s->sessions, now);
-    s->started = now.mono;
-    s->state = SERVER_RUNNING;
-    return 0;
-}
-
-void server_stop(struct server *s, struct now now) {
-    s->now = now;
-    if (s->state == SERVER_RUNNING)
-        s->state = SERVER_STOPPING;
-    struct conn *c;
-    LIST_FOREACH(c, &s->conns_all, struct conn, all_link)
-        conn_close_later(c, CONN_CLOSE_FLUSH);
-}
-
-bool server_idle(const struct server *s) {
-    if (snapshotter_busy(s) || diskguard_busy(s))
-        return false;
-    return s->state == SERVER_FAILED || s->disk_full ||
-           (s->writing == NULL && (s->filling == NULL || s->filling->count == 0) && list_empty(&s->outstanding));
-}
-

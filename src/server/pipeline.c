@@ -203,6 +203,7 @@ void request_done(struct server *s, struct request *r) {
     s->pipeline_count--;
     s->queued_bytes -= r->charged;
     s->large_bytes -= r->large;
+    buf_free(&r->stat_results);
     mem_free(r);
 }
 

@@ -129,6 +129,13 @@ static void put_sub_error(struct buf *b, int err) {
     txn_sub_end(b, sub);
 }
 
+static void note_stat_result(struct request *r, int32_t index) {
+    size_t more = (size_t)index + 1 - r->stat_results.len;
+    memset(buf_tail(&r->stat_results, more), 0, more);
+    r->stat_results.len += more;
+    r->stat_results.data[index] = 1;
+}
+
 static void prepare_multi(struct server *s, struct request *r, struct slice body) {
     struct draft d = draft_begin(s, r, OP_MULTI);
     if (!multi_decodes(body)) {
@@ -149,6 +156,11 @@ static void prepare_multi(struct server *s, struct request *r, struct slice body
         }
         struct txn txn;
         failed = op_prepare(s, r, &op, d.zxid, &txn);
+        if (failed == ZK_OK && txn.type == OP_CREATE2) {
+            /* ZooKeeper before 3.8.2 cannot read it inside a multi. As a transaction it is the same as a create. */
+            txn.type = OP_CREATE;
+            note_stat_result(r, count);
+        }
         if (failed != ZK_OK) {
             /* What was prepared before stays in the record as it is; the error tells everybody not to apply it. */
             changes_rollback(s, r);

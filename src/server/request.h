@@ -44,6 +44,7 @@ struct request {
     struct batch *batch;
     size_t offset, len;
     struct change *changes; /* its pending change records */
+    struct buf stat_results; /* multi: one byte per operation, 1 = a create whose result has a Stat; empty = none */
     session_id_t session_id;
 
     /* deferred reads: the frame behind the header */

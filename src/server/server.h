@@ -240,6 +240,8 @@ struct monotime reaper_next_wake(const struct server *s);
 /* diskguard.c: free space, the ballast file, and retention of old files. */
 struct diskguard *diskguard_new(struct server *s);
 void diskguard_free(struct diskguard *g);
+/* The first look, and the ballast: blocking, before the server serves. */
+void diskguard_start(struct server *s);
 void diskguard_turn(struct server *s);
 struct monotime diskguard_next_wake(const struct server *s);
 void diskguard_log_done(struct server *s, struct log_cmd *cmd);

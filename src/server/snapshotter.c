@@ -113,6 +113,8 @@ static void run_job(struct job *job, const struct disk *disk) {
     case SNAPJOB_ABORT:
         if (p->writer != NULL)
             snapwriter_close(p->writer);
+        else
+            disk->unlink(disk->ctx, DISK_SNAP, p->tmp_name);
         p->writer = NULL;
         break;
     }
@@ -207,6 +209,10 @@ void snapshotter_log_done(struct server *s, struct log_cmd *cmd) {
     struct snapshotter *p = s->snapshotter;
     zassert(cmd == &p->publish);
     p->publishing = false;
+    if (cmd->err == -ENOSPC || cmd->err == -EDQUOT) {
+        give_up(p, "not enough space on the disk for its name");
+        return;
+    }
     if (cmd->err != 0) {
         server_fail(s, "snapshot %s could not be published: %s", p->name, strerror(-cmd->err));
         return;

@@ -1,4 +1,4 @@
-/* The writer of the log. What must be durable before what (docs/protocol/invariants.md, docs/protocol/disk-format.md section 13):
+/* The writer of the log. What must be durable before what (docs/protocol/invariants.md; disk-format.md section 13):
  *
  *   a new file    header, reserved blocks -> fsync -> rename to its name -> directory sync -> side file says so -> fsync;
  *                 only then the first entry. So no log without a header is ever seen, and a log newer than the side

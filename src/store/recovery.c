@@ -147,17 +147,17 @@ static bool start_without_snapshot(struct recovery *r, const struct attempts *a)
     if (a->io_err != 0)
         return recovery_disk_failed(r, a->io_err, "reading", "the snapshots");
     if (a->count > 0)
-        return recovery_refuse(r, "Not able to find valid snapshots: none of %d can be read (%s); restore one from a backup or "
-                                  "from another server", a->count, a->why);
+        return recovery_refuse(r, "Not able to find valid snapshots: none of %d can be read (%s); restore one from a backup "
+                                  "or from another server", a->count, a->why);
     if (!any_log_entries(r, &any))
         return false;
     if (any && !r->options->trust_empty_snapshot)
-        return recovery_refuse(r, "No snapshot found, but there are log entries. Something is broken! Restore the snapshot, or, "
-                                  "if there never was one (ZooKeeper 3.4), set snapshot.trust.empty to yes");
+        return recovery_refuse(r, "No snapshot found, but there are log entries. Something is broken! Restore the snapshot, "
+                                  "or, if there never was one (ZooKeeper 3.4), set snapshot.trust.empty to yes");
     const struct store_file *newest = r->snapshots.count > 0 ? &r->snapshots.items[r->snapshots.count - 1] : NULL;
     if (!any && newest != NULL && newest->zxid > 0 && !r->options->trust_empty_snapshot)
-        return recovery_refuse(r, "%s is not a complete snapshot, and there is no other and no log; restore one, or remove the "
-                                  "file to start with an empty database", newest->name);
+        return recovery_refuse(r, "%s is not a complete snapshot, and there is no other and no log; restore one, or remove "
+                                  "the file to start with an empty database", newest->name);
     r->sink->reset(r->sink->ctx, 0);
     if (r->sink->snapshot_done(r->sink->ctx, 0, NULL) != 0)
         return recovery_refuse(r, "an empty database was refused");
@@ -205,17 +205,17 @@ static bool choose_logs(struct recovery *r) {
     return true;
 }
 
-/* What is missing at the end leaves no gap that replay could see, but the side file knows up to where there was something. */
+/* What is missing at the end leaves no gap that replay could see, but the side file knows how far there was something. */
 static bool check_end(struct recovery *r) {
     zxid_t reached = r->side.zxid, last = r->result->last_zxid;
     if (!r->side.known || last >= reached)
         return true;
     if (!r->options->cut_damaged)
-        return recovery_refuse(r, "The database ends at zxid 0x%llx, but all up to 0x%llx at least was acknowledged: a log is "
-                                  "missing or was cut. Restore it, or, to go on without it, remove " SIDE_FILE_NAME,
+        return recovery_refuse(r, "The database ends at zxid 0x%llx, but all up to 0x%llx at least was acknowledged: a log "
+                                  "is missing or was cut. Restore it, or, to go on without it, remove " SIDE_FILE_NAME,
                                (unsigned long long)last, (unsigned long long)reached);
-    recovery_tell(r, "the database ends at zxid 0x%llx, transactions up to 0x%llx at least are lost", (unsigned long long)last,
-                  (unsigned long long)reached);
+    recovery_tell(r, "the database ends at zxid 0x%llx, transactions up to 0x%llx at least are lost",
+                  (unsigned long long)last, (unsigned long long)reached);
     r->side.known = false;
     return r->options->dry_run || repair_forget_side_file(r);
 }

@@ -22,7 +22,8 @@ struct recovery_sink {
     struct snapshot_sink snapshot;
     /* The snapshot is complete (or there is none: then info is NULL). zxid: from its name; 0 when empty. */
     int (*snapshot_done)(void *ctx, zxid_t zxid, const struct snapshot_info *info);
-    /* One transaction, in order; those at or below the snapshot's zxid are not given. Non-zero stops with an error. */
+    /* One transaction, in order; those at or below the snapshot's zxid are not given. Non-zero, with nothing changed, if it
+     * cannot be applied: that is damage like any other, refused or (cut_damaged) cut. */
     int (*txn)(void *ctx, zxid_t zxid, struct slice payload);
 };
 

@@ -30,6 +30,8 @@ bool recovery_replay(struct recovery *r);
 /* Takes what is at offset and behind it out of the way: later logs are renamed, the tail of this one is copied to a file of
  * its own (unless it is nothing but zeros) and cut off. why: for the message. keep: no cut if the copy fails. */
 bool repair_cut(struct recovery *r, int log, int64_t offset, int64_t data_end, bool keep, const char *why);
+/* Cuts off only this log's tail, which is known to be worthless; later logs stay. */
+bool repair_trim(struct recovery *r, int log, int64_t offset, int64_t data_end, const char *why);
 /* Renames a log so that no reader takes it for one. */
 bool repair_set_aside(struct recovery *r, int log, const char *why);
 /* Makes durable what was read and might not be: a server that was killed leaves written, unsynced bytes behind, and one

@@ -62,7 +62,8 @@ static int copy_range(const struct disk *d, int from, int64_t start, int64_t end
 }
 
 /* Copies [start, end) of the log into a file of its own, durably. */
-static int keep_tail(struct recovery *r, int log_handle, zxid_t zxid, int64_t start, int64_t end, char name[STORE_NAME_MAX]) {
+static int keep_tail(struct recovery *r, int log_handle, zxid_t zxid, int64_t start, int64_t end,
+                     char name[STORE_NAME_MAX]) {
     const struct disk *d = r->disk;
     int err = free_name(r, "tail", zxid, name);
     if (err != 0)
@@ -85,7 +86,8 @@ static int keep_tail(struct recovery *r, int log_handle, zxid_t zxid, int64_t st
  * damage to be found again. */
 static bool lower_side_file(struct recovery *r, int log, int64_t offset) {
     const struct store_file *file = &r->logs.items[log];
-    struct synced_position position = {.known = true, .log_zxid = file->zxid, .offset = offset, .zxid = r->result->last_zxid};
+    struct synced_position position = {
+        .known = true, .log_zxid = file->zxid, .offset = offset, .zxid = r->result->last_zxid};
     struct side_file side = SIDE_FILE_CLOSED;
     bool below = file->zxid < r->side.log_zxid || (file->zxid == r->side.log_zxid && offset < r->side.offset);
     if (!r->side.known || !below)
@@ -134,9 +136,22 @@ static bool cut_file(struct recovery *r, int log, int64_t offset, int64_t data_e
     return err == 0 || recovery_disk_failed(r, err, "cutting", file->name);
 }
 
+static void tell_cut(struct recovery *r, int log, int64_t offset, const char *why, const char *kept) {
+    r->result->cut = true;
+    recovery_tell(r, "%s was cut at offset %lld, behind zxid 0x%llx (%s)%s%s", r->logs.items[log].name, (long long)offset,
+                  (unsigned long long)r->result->last_zxid, why, kept[0] != '\0' ? "; what was cut off is kept in " : "", kept);
+}
+
+bool repair_trim(struct recovery *r, int log, int64_t offset, int64_t data_end, const char *why) {
+    char kept[STORE_NAME_MAX] = "";
+    if (!r->options->dry_run && !cut_file(r, log, offset, data_end, false, kept))
+        return false;
+    tell_cut(r, log, offset, why, kept);
+    return true;
+}
+
 bool repair_cut(struct recovery *r, int log, int64_t offset, int64_t data_end, bool keep, const char *why) {
     char kept[STORE_NAME_MAX] = "";
-    const char *name = r->logs.items[log].name;
     bool whole = offset < TXNLOG_HEADER_BYTES; /* not even a header would be left */
     if (!r->options->dry_run && !lower_side_file(r, log, offset))
         return false;
@@ -145,13 +160,7 @@ bool repair_cut(struct recovery *r, int log, int64_t offset, int64_t data_end, b
     if (whole ? !rename_aside(r, log, kept)
               : !r->options->dry_run && !cut_file(r, log, offset, data_end, keep, kept))
         return false;
-    r->result->cut = true;
-    if (kept[0] != '\0')
-        recovery_tell(r, "%s was cut at offset %lld, behind zxid 0x%llx (%s); what was cut off is kept in %s", name,
-                      (long long)offset, (unsigned long long)r->result->last_zxid, why, kept);
-    else
-        recovery_tell(r, "%s was cut at offset %lld, behind zxid 0x%llx (%s)", name, (long long)offset,
-                      (unsigned long long)r->result->last_zxid, why);
+    tell_cut(r, log, offset, why, kept);
     return true;
 }
 

@@ -1,13 +1,14 @@
 /* The replay of logs, and what to think of damage in them. The rules (docs/protocol/disk-format.md section 14):
  *
  *   synced      damage below the position that the side file vouches for, or in an older log: committed data is gone.
- *   behind      a valid, needed entry follows in the same file: what lies between is damage, not the end of the log. Only in the
- *               file that the side file names is that normal (the last batch of a crash can have holes).
+ *   behind      a valid, needed entry follows in the same file: what lies between is damage, not the end of the log. Only in
+ *               the file that the side file names is that normal (the last batch of a crash can have holes).
  *   later       a later log holds entries. If they go on exactly where this one ends, nothing is missing: an earlier
  *               start, ours or Java's, gave this tail up, or a snapshot covers it.
  *
- *   harmless    -> go on with the next log          nothing synced, nothing behind, nothing later -> the tail is cut
- *   all else    -> refused, unless recovery.cutDamagedLog says to cut there
+ *   harmless           -> go on with the next log; where an epoch ended there, after cutting the torn tail
+ *   nothing synced, nothing behind, nothing later -> the tail is cut
+ *   all else           -> refused, unless recovery.cutDamagedLog says to cut there
  */
 #include <stdio.h>
 #include <string.h>
@@ -27,8 +28,8 @@ struct replay {
     struct txnlog_reader *reader;
     zxid_t last;      /* all up to it is in the sink */
     zxid_t file_last; /* of the last entry read in this log, needed or not; before the first one its name - 1 */
-    bool any_next; /* the next transaction may have any zxid */
-    bool stop;     /* what is behind has been cut off */
+    bool any_next;    /* the next transaction may have any zxid */
+    bool stop;        /* what is behind has been cut off */
     uint64_t repeated;
 };
 
@@ -49,7 +50,12 @@ struct damage {
     struct later later;
 };
 
-enum verdict { VERDICT_HARMLESS, VERDICT_CUT, VERDICT_REFUSE };
+enum verdict {
+    VERDICT_HARMLESS,
+    VERDICT_TRIM, /* the tail of this log is worthless, and the next log is not needed to show it */
+    VERDICT_CUT,  /* here the log ends */
+    VERDICT_REFUSE
+};
 
 #define ADVICE                                                                                                             \
     "Restore the logs from another copy (and remove " SIDE_FILE_NAME "), or set recovery.cutDamagedLog to yes, which "     \
@@ -118,7 +124,9 @@ static bool find_later(struct replay *p, struct later *later) {
  * written to it. */
 static bool goes_on(const struct replay *p, const struct later *later) {
     zxid_t side_log = p->r->side.known ? p->r->side.log_zxid : -1;
-    return (later->clean && later->zxid <= p->last + 1) || (side_log > p->file_last && side_log <= p->last + 1 && !is_side_log(p));
+    if (later->clean && later->zxid <= p->last + 1)
+        return true;
+    return !is_side_log(p) && side_log > p->file_last && side_log <= p->last + 1;
 }
 
 static enum verdict judge(const struct replay *p, const struct damage *d) {
@@ -128,10 +136,14 @@ static enum verdict judge(const struct replay *p, const struct damage *d) {
         return VERDICT_HARMLESS;
     if (!d->later.found && !synced && (!d->behind || side_log))
         return VERDICT_CUT;
-    /* The tail of one epoch was given up, or truncated on a leader's word, and the next epoch followed. */
-    if (!d->behind && d->later.found && begins_epoch(p->last, d->later.zxid) && d->java_goes_on &&
-        (!synced || d->kind == DAMAGE_TOO_SHORT))
-        return VERDICT_HARMLESS;
+    /* The tail of one epoch was given up, or truncated on a leader's word, and the next epoch followed. Once we write a log
+     * of our own the side file vouches for this one: what is torn now must not be found then. */
+    if (!d->behind && d->later.found && begins_epoch(p->last, d->later.zxid) && d->java_goes_on) {
+        if (d->kind == DAMAGE_TOO_SHORT)
+            return VERDICT_HARMLESS;
+        if (!synced)
+            return VERDICT_TRIM;
+    }
     return VERDICT_REFUSE;
 }
 
@@ -141,7 +153,8 @@ static bool refuse_damage(struct replay *p, const struct damage *d) {
         snprintf(consequence, sizeof consequence, "a valid entry (zxid 0x%llx) follows at offset %lld",
                  (unsigned long long)d->behind_zxid, (long long)d->behind_offset);
     else if (d->later.found)
-        snprintf(consequence, sizeof consequence, "a later log goes on with zxid 0x%llx", (unsigned long long)d->later.zxid);
+        snprintf(consequence, sizeof consequence, "a later log goes on with zxid 0x%llx",
+                 (unsigned long long)d->later.zxid);
     else
         snprintf(consequence, sizeof consequence, "all up to offset %lld was synced and acknowledged",
                  (long long)(is_side_log(p) ? p->r->side.offset : txnlog_reader_size(p->reader)));
@@ -155,6 +168,16 @@ static bool cut_here(struct replay *p, int64_t offset, bool keep, const char *wh
         return recovery_disk_failed(p->r, txnlog_reader_err(p->reader), "reading", log_name(p));
     p->stop = true;
     return repair_cut(p->r, p->log, offset, end, keep, why);
+}
+
+/* A tail that Java gave up before the next epoch began. */
+static bool trim_here(struct replay *p, const struct damage *d) {
+    char why[160];
+    int64_t end = txnlog_reader_data_end(p->reader, d->offset);
+    if (txnlog_reader_err(p->reader) != 0)
+        return recovery_disk_failed(p->r, txnlog_reader_err(p->reader), "reading", log_name(p));
+    snprintf(why, sizeof why, "%s; the torn end of an epoch, the next one follows", d->what);
+    return repair_trim(p->r, p->log, d->offset, end, why);
 }
 
 /* Decides about a place where the log does not go on as it should. True: go on with the next log (or end, if p->stop). */
@@ -171,9 +194,11 @@ static bool on_damage(struct replay *p, struct damage *d) {
         return repair_set_aside(p->r, p->log, d->what);
     switch (verdict) {
     case VERDICT_HARMLESS:
-        log_warn("%s is readable up to offset %lld only (%s), but nothing is missing: the next log goes on there, or a snapshot "
-                 "holds it", log_name(p), (long long)d->offset, d->what);
+        log_warn("%s is readable up to offset %lld only (%s), but nothing is missing: the next log goes on there, or a "
+                 "snapshot holds it", log_name(p), (long long)d->offset, d->what);
         return true;
+    case VERDICT_TRIM:
+        return trim_here(p, d);
     case VERDICT_CUT:
         snprintf(why, sizeof why, "%s; an unacknowledged tail", d->what);
         return cut_here(p, d->offset, false, why);
@@ -233,6 +258,14 @@ static bool on_gap(struct replay *p, const struct txnlog_result *at, zxid_t zxid
                            (long long)at->offset, why);
 }
 
+static bool on_bad_txn(struct replay *p, const struct txnlog_result *at, zxid_t zxid) {
+    char why[80];
+    snprintf(why, sizeof why, "transaction 0x%llx cannot be applied", (unsigned long long)zxid);
+    if (p->r->options->cut_damaged)
+        return cut_here(p, at->offset, true, why);
+    return recovery_refuse(p->r, "%s at offset %lld: %s. " ADVICE, log_name(p), (long long)at->offset, why);
+}
+
 static bool take_record(struct replay *p, const struct txnlog_result *at) {
     struct recovery *r = p->r;
     zxid_t zxid = txnlog_payload_zxid(at->payload);
@@ -244,8 +277,7 @@ static bool take_record(struct replay *p, const struct txnlog_result *at) {
     if (!p->any_next && !follows(p->last, zxid))
         return on_gap(p, at, zxid);
     if (r->sink->txn(r->sink->ctx, zxid, at->payload) != 0)
-        return recovery_refuse(r, "%s at offset %lld: transaction 0x%llx cannot be applied", log_name(p), (long long)at->offset,
-                               (unsigned long long)zxid);
+        return on_bad_txn(p, at, zxid);
     p->any_next = false;
     p->last = r->result->last_zxid = zxid;
     r->result->txns_replayed++;

@@ -38,7 +38,8 @@ static int reject(struct parser *p, int err, const char *fmt, ...) {
     int n = vsnprintf(text, size, fmt, args);
     va_end(args);
     if (n >= 0 && (size_t)n < size)
-        snprintf(text + n, size - (size_t)n, " at byte %lld of the uncompressed stream", (long long)(p->base + (int64_t)p->pos));
+        snprintf(text + n, size - (size_t)n, " at byte %lld of the uncompressed stream",
+                 (long long)(p->base + (int64_t)p->pos));
     return err;
 }
 
@@ -64,7 +65,8 @@ static int fill(struct parser *p, size_t want) {
     while (p->len < want && !p->end) {
         ssize_t n = snapstream_read(p->stream, p->window + p->len, p->cap - p->len);
         if (n < 0)
-            return reject(p, (int)n, n == -EBADMSG ? "the compressed data is damaged" : "reading failed: %s", strerror((int)-n));
+            return n == -EBADMSG ? reject(p, -EBADMSG, "the compressed data is damaged")
+                                 : reject(p, (int)n, "reading failed: %s", strerror((int)-n));
         p->end = n == 0;
         p->len += (size_t)n;
     }

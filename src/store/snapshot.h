@@ -51,8 +51,8 @@ void snapstream_close(struct snapstream *s);
  * single string or buffer. */
 int snapshot_load(const struct disk *d, const char *name, const struct snapshot_sink *sink, size_t max_item,
                   struct snapshot_info *info);
-/* The quick look before a file is opened at all (disk-format.md section 4.3). *err: 0, or a negative errno if the disk failed
- * to show it (then false, but that says nothing about the file). */
+/* The quick look before a file is opened at all (disk-format.md section 4.3). *err: 0, or a negative errno if the disk
+ * failed to show it (then false, but that says nothing about the file). */
 bool snapshot_looks_valid(const struct disk *d, const char *name, int *err);
 
 /* Writes a stream into a temporary file in the snapshot directory, computing seals, compressing. Runs in a job. */

@@ -116,7 +116,8 @@ static size_t window(struct txnlog_reader *r, int64_t offset, size_t want, const
 
 /* ------------------------------------------------------------------ reading in order */
 
-static struct txnlog_result stop(struct txnlog_reader *r, enum txnlog_status status, enum txnlog_damage damage, int64_t at) {
+static struct txnlog_result stop(struct txnlog_reader *r, enum txnlog_status status, enum txnlog_damage damage,
+                                 int64_t at) {
     r->stopped = at;
     if (r->err != 0)
         return (struct txnlog_result){.status = TXNLOG_IO, .err = r->err, .offset = at};

@@ -36,7 +36,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
     else
         simdisk_put(&s, DISK_SNAP, name, data + 1, size - 1);
     store_db_init(&db);
-    db.sink.reset(&db);
+    db.sink.reset(&db, (int64_t)size);
     int err = snapshot_load(&s.disk, name, &db.sink.snapshot, MAX_ITEM, &info);
     zassert(err == 0 || (err == -EBADMSG && info.error[0] != '\0'));
     if (err == 0)

@@ -1,5 +1,5 @@
-/* Transaction logs from anywhere: the reader, what looks behind damage, the decoder of transactions, and a whole recovery, first
- * as it is and then with the option that cuts. */
+/* Transaction logs from anywhere: the reader, what looks behind damage, the decoder of transactions, and a whole recovery,
+ * first as it is and then with the option that cuts. */
 #include "base/log.h"
 #include "lib/simdisk.h"
 #include "store/recovery.h"
@@ -62,7 +62,8 @@ static int on_txn(void *ctx, zxid_t zxid, struct slice payload) {
 static struct recovery_result recover(const struct disk *d, bool cut) {
     zxid_t last = 0;
     struct recovery_result result;
-    struct recovery_options o = {.same_dir = true, .trust_empty_snapshot = true, .cut_damaged = cut, .max_item_bytes = MAX_ITEM};
+    struct recovery_options o = {
+        .same_dir = true, .trust_empty_snapshot = true, .cut_damaged = cut, .max_item_bytes = MAX_ITEM};
     struct recovery_sink sink = {.ctx = &last, .reset = on_reset, .snapshot_done = on_done, .txn = on_txn};
     recovery_run(d, &o, &sink, &result);
     zassert(result.status != RECOVERY_OK || result.last_zxid == last);

@@ -1,5 +1,5 @@
-/* A database for tests of the store: a tree and the timeouts of its sessions, filled by recovery. The rules of apply are those
- * of docs/protocol/disk-format.md section 7, written down once more and without the server around them. */
+/* A database for tests of the store: a tree and the timeouts of its sessions, filled by recovery. The rules of apply are
+ * those of docs/protocol/disk-format.md section 7, written down once more and without the server around them. */
 #ifndef ZABRA_TESTS_STORE_DB_H
 #define ZABRA_TESTS_STORE_DB_H
 

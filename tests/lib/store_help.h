@@ -72,7 +72,8 @@ static inline void put_log_file(struct simdisk *s, zxid_t first, zxid_t last, si
 
 /* ------------------------------------------------------------------ snapshots */
 
-static inline int write_small_snapshot(const struct disk *d, zxid_t zxid, enum snapshot_method method, char name[STORE_NAME_MAX]) {
+static inline int write_small_snapshot(const struct disk *d, zxid_t zxid, enum snapshot_method method,
+                                       char name[STORE_NAME_MAX]) {
     struct buf b = BUF_INIT;
     struct node_stat zero = {0};
     int err;
@@ -182,7 +183,8 @@ static inline struct recovery_options usual_options(void) {
     return (struct recovery_options){.same_dir = true, .max_item_bytes = (size_t)16 << 20};
 }
 
-static inline struct recovery_result recover_list(const struct disk *d, const struct recovery_options *options, struct list_sink *l) {
+static inline struct recovery_result recover_list(const struct disk *d, const struct recovery_options *options,
+                                                  struct list_sink *l) {
     struct recovery_result result;
     *l = new_list_sink();
     l->sink.ctx = l;

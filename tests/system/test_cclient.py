@@ -8,6 +8,7 @@ import unittest
 
 from lib import store
 from lib.server import ServerTest
+from lib.wire import EPHEMERAL
 
 HERE = os.path.dirname(os.path.abspath(__file__))
 SOURCE = os.path.join(HERE, "cclient", "zkops.c")
@@ -63,6 +64,15 @@ class CClient(ServerTest):
         process.stdin.flush()
         self.finish(process)
 
+    def test_sessions(self):
+        """It takes over a session, with its ephemeral."""
+        conn = self.connect()
+        conn.create(self.root + "/e", flags=EPHEMERAL)
+        process = self.start_case("sessions")
+        process.stdin.write("%x %s\n" % (conn.sid, conn.passwd.hex()))
+        process.stdin.flush()
+        self.finish(process)
+
     def test_stop_and_start(self):
         self.check_restart(crash=False)
 
@@ -77,5 +87,5 @@ def _case(name):
 
 
 for _name in CASES:
-    if _name != "restart":
+    if _name not in ("restart", "sessions"):
         setattr(CClient, "test_" + _name, _case(_name))

@@ -3,6 +3,7 @@
 ZABRA_TEST_FULL=1 makes it longer; ZABRA_TEST_SEED repeats a run's choices (not its timing)."""
 import os
 import random
+import subprocess
 import time
 
 from lib import store
@@ -31,6 +32,8 @@ class Crash(DirTest):
             server.kill()
             load.join()
             server.options.update(options(self.rng))
+            while self.rng.random() < 0.3:
+                self.crash_while_starting(server)
             server.start()
             with self.subTest(seed=SEED, round=n):
                 self.assertGreaterEqual(server.zxid(), load.zxid())
@@ -43,6 +46,15 @@ class Crash(DirTest):
         self.check_log(server)
         print("seed %d: %d operations acknowledged, %d not acknowledged and not done"
               % (SEED, load.acknowledged(), lost))
+
+    def crash_while_starting(self, server):
+        """What recovery changes, it must be able to find half changed."""
+        process = server.spawn()
+        try:
+            process.wait(self.rng.uniform(0, 0.03))
+        except subprocess.TimeoutExpired:
+            process.kill()
+        process.wait()
 
     def check_log(self, server):
         """Every zxid once, in order, as far as the logs go back."""

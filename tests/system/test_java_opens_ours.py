@@ -7,7 +7,7 @@ import shutil
 import unittest
 
 from lib import store, wire
-from lib.dirs import DirTest, longer
+from lib.dirs import FIXTURES, DirTest, longer
 from lib.load import Load
 from lib.wire import ALL, CONTAINER, EPHEMERAL, EPHEMERAL_SEQUENTIAL, READ, SEQUENTIAL, TTL_SEQUENTIAL, WRITE
 
@@ -189,6 +189,19 @@ class Kinds(JavaTest):
                                              **{"snapshot.compression.method": "snappy"})
         snapshots = self.check_files(server.version2)
         self.assertTrue(any(p.endswith(".snappy") for p in snapshots))
+        self.and_back(self.opened(server.data, tree), tree, live)
+
+
+    def test_from_java_and_back(self):
+        """A directory of Java's, after zabra went on in it, opened by Java."""
+        server = self.zabra({"snapCount": 5}, os.path.join(FIXTURES, "a-standalone", "data"))
+        server.start()
+        live = self.connect(server, timeout=60000)
+        live.create("/new", flags=EPHEMERAL)
+        for n in range(10):
+            live.create("/more%d" % n)
+        tree = store.read_all(server.addr)
+        server.stop()
         self.and_back(self.opened(server.data, tree), tree, live)
 
 

@@ -688,11 +688,22 @@ END_TEST
 START_TEST(damage_before_a_new_epoch) {
     put_torn_log("log.1", 1, 5, 60, 4096);
     put_log_file(&disk, EPOCH1, EPOCH1 + 3, 4096);
-    recover();
-    expect_ok(EPOCH1 + 3, false);
     put_side(EPOCH1, 16, false);
     recover();
     expect_refused("a later log goes on with zxid 0x100000001");
+
+    start_over();
+    put_torn_log("log.1", 1, 5, 60, 4096);
+    put_log_file(&disk, EPOCH1, EPOCH1 + 3, 4096);
+    recover();
+    expect_ok(EPOCH1 + 3, true);
+    ck_assert(exists("set-aside.tail.1.1") && exists("log.100000001"));
+    /* We write a log of our own, and the old one is not found torn. */
+    put_log_file(&disk, EPOCH1 + 4, EPOCH1 + 5, 4096);
+    put_side(EPOCH1 + 4, 16, false);
+    recover();
+    expect_ok(EPOCH1 + 5, false);
+    ck_assert_str_eq(result.message, "");
 
     struct one_log l = make_one_log(4096);
     start_over();
@@ -934,7 +945,12 @@ START_TEST(transaction_that_cannot_be_applied) {
     simdisk_put(&f.disk, DISK_LOG, "log.31", b.data, b.len);
     fixture_recover(&f);
     ck_assert_int_eq(f.result.status, RECOVERY_REFUSED);
-    ck_assert_str_eq(f.result.message, "log.31 at offset 16: transaction 0x31 cannot be applied");
+    ck_assert_ptr_nonnull(strstr(f.result.message, "log.31 at offset 16: transaction 0x31 cannot be applied. "));
+    f.options.cut_damaged = true;
+    fixture_recover(&f);
+    ck_assert_msg(f.result.status == RECOVERY_OK, "%s", f.result.message);
+    ck_assert(f.result.cut);
+    check_expected(&f);
     buf_free(&b);
     fixture_close(&f);
 }

@@ -53,6 +53,14 @@ class Zabra(Directory, ZabraServer):
     def command(self, options):
         return list(self.prefix) + super().command(options)
 
+    def spawn(self):
+        """A process that nobody waits for to serve."""
+        options = dict(self.options, dataDir=self.data, clientPort=self.port)
+        options.setdefault("clientPortAddress", "127.0.0.1")
+        return subprocess.Popen(self.command({k: v for k, v in options.items() if v is not None}),
+                                stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL,
+                                stderr=subprocess.DEVNULL, cwd=self.dir)
+
     def wait(self, timeout=EXIT_TIME):
         """The exit code, of a server that ends by itself."""
         process, self.process = self.process, None
