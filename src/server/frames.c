@@ -240,7 +240,7 @@ static bool is_write_op(int32_t op) {
 }
 
 /* While memory or disk is short, what could make the database larger is refused before it takes a zxid. */
-static bool grows(int32_t op) {
+bool request_op_grows(int32_t op) {
     switch (op) {
     case OP_CREATE:
     case OP_CREATE2:
@@ -256,9 +256,9 @@ static bool grows(int32_t op) {
 
 static bool request_grows(const struct server *s, int32_t op, struct slice body) {
     if (op == OP_MULTI)
-        return prepare_multi_any(body, grows);
+        return prepare_multi_any(body, request_op_grows);
     if (op != OP_SET_DATA)
-        return grows(op);
+        return request_op_grows(op);
     struct jute_in in = jute_in(body.data, body.len);
     struct slice path = jute_bytes_not_null(&in), data = jute_bytes(&in);
     const struct znode *n = in.failed ? NULL : tree_find(s->tree, path);

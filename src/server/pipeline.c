@@ -83,6 +83,72 @@ void pipeline_submit(struct server *s) {
 }
 
 #define DISK_RETRY_MS 200
+/* By then the ballast has been given up, and it was not enough. */
+#define SHED_AFTER_TRIES 4
+
+static bool payload_grows(const struct txn *t) {
+    struct slice rest = t->rest;
+    struct txn sub;
+    bool bad, grows = false;
+    if (t->type != OP_MULTI)
+        return request_op_grows(t->type);
+    while (txn_sub_next(&rest, &sub, &bad)) {
+        if (sub.type == OP_ERROR)
+            return false;
+        grows |= request_op_grows(sub.type);
+    }
+    return grows;
+}
+
+/* Encodes the transaction again at the end of the batch: as an error if it grows, else as it is, without its digest. */
+static void shed_one(struct server *s, struct request *r, struct batch *to) {
+    struct slice payload = {(const char *)r->batch->data.data + r->offset, r->len};
+    struct txn_header h;
+    struct txn t;
+    int32_t digest_version;
+    uint64_t digest;
+    bool decoded = txn_decode(payload, &h, &t, &digest_version, &digest);
+    zassert(decoded);
+    size_t entry = txnlog_entry_begin(&to->data);
+    r->offset = to->data.len;
+    if (payload_grows(&t)) {
+        prepare_changes_applied(s, r);
+        h.type = OP_ERROR;
+        txn_header_put(&to->data, &h);
+        txn_record_put(&to->data, &(struct txn){.type = OP_ERROR, .err = ZK_QUOTA_EXCEEDED});
+    } else {
+        buf_append(&to->data, payload.data, payload.len - (digest_version != 0 ? TXN_DIGEST_BYTES : 0));
+    }
+    r->len = to->data.len - r->offset;
+    txnlog_entry_end(&to->data, entry);
+}
+
+/* More was on its way when the disk filled up than the reserve can take. Nothing of it is on the disk, applied or
+ * answered, so what grows can still be refused; the rest keeps its zxids and goes on. The digests behind were predicted
+ * with what is now refused: records may do without, and predictions start again once all of this has been applied. */
+static void shed_growth(struct server *s, struct batch *b) {
+    struct batch *to = mem_calloc(1, sizeof *to);
+    struct request *r;
+    to->refs = 1;
+    to->roll = b->roll;
+    to->count = b->count;
+    to->cmd = b->cmd;
+    LIST_FOREACH(r, &s->outstanding, struct request, txn_link) {
+        if (r->batch != b)
+            continue; /* committed already, not applied yet */
+        shed_one(s, r, to);
+        r->batch = to;
+        to->refs++;
+        b->refs--;
+    }
+    log_warn("the disk is full and its reserve is used up: writes under way that grow are refused (%zu bytes, %zu are left)",
+             b->data.len, to->data.len);
+    zassert(b->refs == 1);
+    batch_unref(s, b);
+    s->filling = to;
+    s->digest_unknown = true;
+    s->no_space_tries = 0;
+}
 
 /* No space: the same batch is tried again until there is some. Reads, pings and connections go on meanwhile. */
 static void append_found_no_space(struct server *s) {
@@ -115,6 +181,8 @@ static void append_found_no_space(struct server *s) {
         batch_unref(s, f);
     }
     s->filling = b;
+    if (++s->no_space_tries == SHED_AFTER_TRIES)
+        shed_growth(s, b);
 }
 
 void pipeline_append_done(struct server *s, struct log_cmd *cmd) {
@@ -131,6 +199,7 @@ void pipeline_append_done(struct server *s, struct log_cmd *cmd) {
     }
     if (s->disk_full) {
         s->disk_full = false;
+        s->no_space_tries = 0;
         log_info("the log's disk takes writes again");
     }
     s->writing = NULL;
@@ -255,6 +324,10 @@ bool pipeline_apply(struct server *s) {
         /* The end of a session is one small transaction that can delete many znodes. */
         uint64_t left = tree_count(s->tree);
         count += 1 + (unsigned)(left < nodes ? nodes - left : 0);
+    }
+    if (s->digest_unknown && list_empty(&s->outstanding)) {
+        s->digest_unknown = false;
+        s->prepared_digest = tree_digest(s->tree);
     }
     if (count != 0)
         server_resume_paused(s);

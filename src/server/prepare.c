@@ -35,7 +35,7 @@ static void draft_fail(struct draft *d, int err) {
 }
 
 static void draft_propose(struct server *s, struct request *r, struct draft *d, bool with_digest) {
-    if (with_digest && s->config->digest_enabled)
+    if (with_digest && s->config->digest_enabled && !s->digest_unknown)
         txn_digest_put(d->b, s->prepared_digest);
     size_t len = d->b->len - d->header;
     txnlog_entry_end(d->b, d->entry);

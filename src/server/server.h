@@ -89,6 +89,8 @@ struct server {
     int64_t log_file_size;
     bool disk_full;        /* the last append found no space: its batch is tried again from time to time */
     struct monotime disk_retry;
+    unsigned no_space_tries;
+    bool digest_unknown;   /* what was shed makes predictions wrong until everything prepared has been applied */
 
     /* commit and apply */
     struct list outstanding; /* struct request by zxid: prepared, not applied */
@@ -184,6 +186,9 @@ struct request *request_new(struct server *s, struct conn *c, enum request_kind 
 void request_done(struct server *s, struct request *r);
 /* Answers the deferred reads at the head of the queue. */
 void request_run_reads(struct server *s, struct conn *c);
+
+/* frames.c: true if a request of this kind can make the database larger. */
+bool request_op_grows(int32_t op);
 
 /* prepare.c: makes one transaction (or an error transaction) out of a request and proposes it. */
 void prepare_request(struct server *s, struct request *r, struct slice body);
