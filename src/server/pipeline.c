@@ -181,7 +181,7 @@ static void append_found_no_space(struct server *s) {
         batch_unref(s, f);
     }
     s->filling = b;
-    if (++s->no_space_tries == SHED_AFTER_TRIES)
+    if (s->config->disk_reserve_bytes > 0 && ++s->no_space_tries == SHED_AFTER_TRIES)
         shed_growth(s, b);
 }
 

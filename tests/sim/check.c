@@ -30,10 +30,13 @@ static void check_sessions(struct sim *sim, const char *when) {
         sim_fail(sim, "%s: there are %zu sessions, not %zu", when, sim->server->sessions.by_id.count, live);
 }
 
-/* The digest that was recorded with the last transaction that has one: error transactions change nothing. */
+/* The digest that was recorded with the last transaction that has one. Error transactions have none and change nothing;
+ * others lack it only where growing writes were taken out from under them on a full disk. */
 static void check_digest(struct sim *sim, const char *when, zxid_t zxid) {
     for (; zxid > 0; zxid--) {
         const struct model_txn *txn = &sim->model.txns[zxid - 1];
+        if (!txn->has_digest && txn->header.type != OP_ERROR)
+            return;
         if (!txn->has_digest)
             continue;
         if (txn->digest != tree_digest(sim->server->tree))

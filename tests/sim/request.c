@@ -278,6 +278,10 @@ static void check_multi(struct sim_client *c, const struct sim_request *r, const
         if (!failed) {
             if (rule(c->sim, &r->parts[i], zxid - 1) != ZK_OK)
                 wrong(c, r, zxid, "a multi succeeded that had to fail");
+            if (sub.type == OP_CREATE2)
+                wrong(c, r, zxid, "a create2 inside a multi, which ZooKeeper before 3.8.2 cannot read");
+            if (r->parts[i].op == OP_CREATE2 && sub.type == OP_CREATE)
+                sub.type = OP_CREATE2;
             if (!txn_fits(c, &r->parts[i], &sub) || !body_fits(c->sim, &sub, zxid, body))
                 wrong(c, r, zxid, "a part of the multi is not what was asked for");
             count_op(c->sim->counters, &r->parts[i]);

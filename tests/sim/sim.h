@@ -74,6 +74,7 @@ struct sim_options {
     MUST(set_watches, "setWatches")                                                                                    \
     MUST(caught_up, "events of setWatches")                                                                            \
     MUST(trees, "whole trees compared")                                                                                \
+    MAY(batches_shed, "transactions replaced because the disk was full")                                               \
     MAY(failed_starts, "starts given up on a full disk")                                                               \
     MAY(turns, "turns")
 
@@ -205,6 +206,7 @@ struct sim {
     int64_t log_us;
     struct list shadows;
     bool appending;
+    zxid_t refused_first; /* first zxid of the last batch that found no space: until it is written it may change */
 
     struct list links;
     int links_made;

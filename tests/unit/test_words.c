@@ -201,7 +201,7 @@ START_TEST(conf_as_configured) {
                                                             "dataDir", "/var/lib/zk//", NULL});
     expect_match(ask(ts, "conf"), "^clientPort=22201\nsecureClientPort=-1\n"
                                   "dataDir=/var/lib/zk/version-2\ndataDirSize=[0-9]+\n"
-                                  "dataLogDir=/log/version-2\ndataLogSize=0\n"
+                                  "dataLogDir=/log/version-2\ndataLogSize=[0-9]+\n"
                                   "tickTime=1000\nmaxClientCnxns=7\nminSessionTimeout=2000\nmaxSessionTimeout=20000\n"
                                   "clientPortListenBacklog=-1\nserverId=0\n$");
     testserver_free(ts);
