@@ -20,6 +20,8 @@
 /* The start of an oversize frame that is kept, for the log line: header and the beginning of the path. */
 #define OVERSIZE_HEAD_BYTES 256
 #define KEEP_OUTPUT_BYTES 16384
+/* A request counts as one more for each such piece of it. */
+#define LONG_FRAME_BYTES 256
 
 /* ------------------------------------------------------------------ addresses */
 
@@ -117,6 +119,7 @@ static size_t process(struct client *c, const uint8_t *data, size_t len, struct 
     struct server *s = c->net->server;
     size_t used = 0;
     int budget = c->net->config->max_requests_per_turn;
+    unsigned work = 0;
     c->starved = false;
     while (!input_blocked(c)) {
         size_t left = len - used;
@@ -151,9 +154,11 @@ static size_t process(struct client *c, const uint8_t *data, size_t len, struct 
             break;
         }
         c->admitted = false;
+        work += 1 + (unsigned)(frame_len / LONG_FRAME_BYTES);
         server_conn_frame(s, c->conn, data + used + 4, frame_len, now);
         used += 4 + frame_len;
     }
+    net_worked(c->net, work);
     return used;
 }
 

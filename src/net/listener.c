@@ -13,10 +13,12 @@
 #include "net/client.h"
 
 #define BACKOFF_MS 100
+#define ACCEPTS_PER_TURN 100
 #define DEFAULT_BACKLOG 1024
 
 struct listener {
     struct evconnlistener *ev;
+    bool held; /* until the next turn */
     struct event *retry; /* switches ev on again after descriptors ran out */
 };
 
@@ -72,13 +74,35 @@ static void set_options(const struct config *c, int fd) {
     }
 }
 
+static void hold(struct net *net, struct evconnlistener *ev) {
+    for (int i = 0; i < net->listener_count; i++) {
+        if (net->listeners[i].ev == ev && !net->listeners[i].held) {
+            net->listeners[i].held = net->accepts_held = true;
+            evconnlistener_disable(ev);
+        }
+    }
+}
+
+void listeners_new_turn(struct net *net) {
+    net->turn_accepts = 0;
+    if (!net->accepts_held)
+        return;
+    net->accepts_held = false;
+    for (int i = 0; i < net->listener_count; i++) {
+        if (net->listeners[i].held)
+            evconnlistener_enable(net->listeners[i].ev);
+        net->listeners[i].held = false;
+    }
+}
+
 static void on_accept(struct evconnlistener *ev, evutil_socket_t fd, struct sockaddr *address, int len, void *ctx) {
     struct net *net = ctx;
     struct now now = net_now();
     uint64_t key = address_key(address), suppressed;
     const char *limit = over_limit(net, key);
-    (void)ev;
     (void)len;
+    if (++net->turn_accepts >= ACCEPTS_PER_TURN)
+        hold(net, ev);
     if (limit != NULL) {
         if (log_limit_pass(&net->accept_limit, now.mono.us, 1000000, &suppressed))
             log_warn("a connection is refused: %s is reached (%llu more since the last such line)", limit,

@@ -30,6 +30,15 @@ struct now net_turn_now(struct net *net) {
     return net->turn_now;
 }
 
+#define WORK_PER_TURN 4096
+#define CALLBACK_WORK 16
+
+void net_worked(struct net *net, unsigned units) {
+    net->turn_work += CALLBACK_WORK + units;
+    if (net->turn_work >= WORK_PER_TURN)
+        event_base_loopbreak(net->base);
+}
+
 static void on_bio(evutil_socket_t fd, short what, void *ctx) {
     struct net *net = ctx;
     struct list cmds, jobs;
@@ -178,6 +187,8 @@ int net_run(struct net *net) {
     int flags = EVLOOP_ONCE | EVLOOP_NONBLOCK;
     for (;;) {
         net->turn_now.mono.us = 0;
+        net->turn_work = 0;
+        listeners_new_turn(net);
         event_base_loop(net->base, flags);
         struct monotime begin = net_turn_now(net).mono;
         struct now now = net_now();
@@ -193,7 +204,7 @@ int net_run(struct net *net) {
         if (stopped(net, now))
             break;
         struct monotime wake = server_next_wake(s);
-        if (more || !list_empty(&net->ready) || !list_empty(&s->dirty) || wake.us <= now.mono.us) {
+        if (more || net->accepts_held || !list_empty(&net->ready) || !list_empty(&s->dirty) || wake.us <= now.mono.us) {
             flags = EVLOOP_ONCE | EVLOOP_NONBLOCK;
         } else {
             flags = EVLOOP_ONCE;

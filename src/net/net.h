@@ -31,6 +31,9 @@ struct net {
     struct list ready;        /* clients with input or output left over from the last turn */
     struct monotime next_sweep;
     struct now turn_now;      /* read once per turn, at its first event; mono 0 = not yet */
+    unsigned turn_work;       /* what this turn has done so far: see net_worked */
+    unsigned turn_accepts;
+    bool accepts_held;        /* some listeners wait for the next turn */
     bool stop_asked;
     struct monotime stop_deadline;
     uint8_t read_buffer[NET_READ_BYTES];
@@ -40,6 +43,10 @@ struct net {
 struct now net_now(void);
 /* Both clocks as of the first event of this turn. */
 struct now net_turn_now(struct net *net);
+
+/* Tells of work done in a callback: one unit for a request, more for a long one. When a turn has done its share, the
+ * callbacks that are left wait for the next one, so that replies do not wait for all of them. */
+void net_worked(struct net *net, unsigned units);
 
 /* listeners first, see listener.h. server and bio must outlive it. NULL if libevent cannot be set up. */
 struct net *net_new(struct server *server, struct bio *bio, struct config *config, net_word_answer *word_answer);
