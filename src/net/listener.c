@@ -2,10 +2,12 @@
 
 #include <errno.h>
 #include <event2/listener.h>
+#include <limits.h>
 #include <netdb.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
 #include <stdio.h>
+#include <sys/resource.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
@@ -14,9 +16,12 @@
 
 #define BACKOFF_MS 100
 #define ACCEPTS_PER_TURN 100
+/* Descriptors that clients never get, at most: the next log and snapshot must be opened whatever they do. */
+#define RESERVED_DESCRIPTORS 32
 #define DEFAULT_BACKLOG 1024
 
 struct listener {
+    struct net *net;
     struct evconnlistener *ev;
     bool held; /* until the next turn */
     struct event *retry; /* switches ev on again after descriptors ran out */
@@ -95,6 +100,37 @@ void listeners_new_turn(struct net *net) {
     }
 }
 
+/* All listeners stop for a while, and as long as there are full_at connections or more. Whoever waits stays in the queue of
+ * the kernel. */
+static void pause_accepting(struct net *net, const char *why, uint64_t full_at) {
+    struct timeval tv = {0, BACKOFF_MS * 1000};
+    uint64_t suppressed;
+    if (log_limit_pass(&net->accept_limit, net_now().mono.us, 1000000, &suppressed))
+        log_error("accepting connections pauses: %s", why);
+    net->full_at = full_at;
+    for (int i = 0; i < net->listener_count; i++) {
+        evconnlistener_disable(net->listeners[i].ev);
+        net->listeners[i].held = false;
+        evtimer_add(net->listeners[i].retry, &tv);
+    }
+}
+
+static void on_retry(evutil_socket_t fd, short what, void *ctx) {
+    struct listener *l = ctx;
+    struct timeval tv = {0, BACKOFF_MS * 1000};
+    (void)fd;
+    (void)what;
+    if (l->net->server->conn_count >= l->net->full_at)
+        evtimer_add(l->retry, &tv);
+    else
+        evconnlistener_enable(l->ev);
+}
+
+static void on_error(struct evconnlistener *ev, void *ctx) {
+    (void)ev;
+    pause_accepting(ctx, strerror(errno), UINT64_MAX);
+}
+
 static void on_accept(struct evconnlistener *ev, evutil_socket_t fd, struct sockaddr *address, int len, void *ctx) {
     struct net *net = ctx;
     struct now now = net_now();
@@ -114,28 +150,8 @@ static void on_accept(struct evconnlistener *ev, evutil_socket_t fd, struct sock
     hmap_put(&net->addresses, key, (void *)(address_count(net, key) + 1));
     set_options(net->config, fd);
     client_accept(net, fd, address, key, now);
-}
-
-static void on_retry(evutil_socket_t fd, short what, void *ctx) {
-    struct listener *l = ctx;
-    (void)fd;
-    (void)what;
-    evconnlistener_enable(l->ev);
-}
-
-static void on_error(struct evconnlistener *ev, void *ctx) {
-    struct net *net = ctx;
-    int err = errno;
-    uint64_t suppressed;
-    if (log_limit_pass(&net->accept_limit, net_now().mono.us, 1000000, &suppressed))
-        log_error("accepting a connection failed: %s; trying again in %d ms", strerror(err), BACKOFF_MS);
-    for (int i = 0; i < net->listener_count; i++) {
-        if (net->listeners[i].ev != ev)
-            continue;
-        struct timeval tv = {0, BACKOFF_MS * 1000};
-        evconnlistener_disable(ev);
-        evtimer_add(net->listeners[i].retry, &tv);
-    }
+    if (net->client_descriptors > 0 && fd >= net->client_descriptors - 1)
+        pause_accepting(net, "no descriptors are left for more clients (ulimit -n)", net->server->conn_count);
 }
 
 static int open_socket(const struct addrinfo *ai) {
@@ -166,7 +182,7 @@ static bool listen_on(struct net *net, int fd) {
     evconnlistener_set_error_cb(ev, on_error);
     /* The retry timers point into the array, so they are made again when it moves. */
     net->listeners = mem_realloc(net->listeners, (size_t)(net->listener_count + 1) * sizeof *net->listeners);
-    net->listeners[net->listener_count++] = (struct listener){.ev = ev};
+    net->listeners[net->listener_count++] = (struct listener){.net = net, .ev = ev};
     return true;
 }
 
@@ -216,6 +232,9 @@ static bool open_item(struct net *net, const char *item) {
 
 bool listeners_open(struct net *net) {
     const struct config_list *bind_to = &net->config->bind;
+    struct rlimit files;
+    if (getrlimit(RLIMIT_NOFILE, &files) == 0 && files.rlim_cur < INT_MAX)
+        net->client_descriptors = (int)files.rlim_cur - (int)size_min(files.rlim_cur / 8, RESERVED_DESCRIPTORS);
     if (net->config->port == 0)
         return true;
     if (bind_to->count == 0 && !open_address(net, NULL, false))

@@ -23,6 +23,8 @@ struct net {
     struct listener *listeners;
     int listener_count;
     struct hmap addresses; /* connections per client address */
+    int client_descriptors; /* clients get descriptors below this one; 0 = any */
+    uint64_t full_at;       /* connections when accepting paused */
     struct log_limit accept_limit;
 
     struct event *bio_event, *timer;

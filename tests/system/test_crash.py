@@ -66,7 +66,8 @@ class Crash(DirTest):
         longer(600)
         self.rounds(200 if FULL else 50, 0.08, lambda rng: {
             "forceSync": "yes", "snapCount": rng.choice((20, 100, 1000)), "autopurge.purgeInterval": 1,
-            "preAllocSize": rng.choice((4, 16, 64, 0)),
+            "preAllocSize": rng.choice((4, 16, 64, 0)), "txnLogSizeLimitInKb": rng.choice((-1, -1, 8, 40)),
+            "snapSizeLimitInKb": rng.choice((-1, -1, 30, 200)),
             "snapshot.compression.method": rng.choice(("", "gz", "snappy"))})
 
     def test_kill_with_one_log(self):

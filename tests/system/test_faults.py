@@ -13,7 +13,7 @@ from lib.load import Writer
 
 FULL = bool(os.environ.get("ZABRA_TEST_FULL"))
 SEED = int(os.environ.get("ZABRA_TEST_SEED", random.SystemRandom().randrange(10**6)))
-OPERATIONS = 24          # of the workload
+OPERATIONS = 36          # of the workload
 PATIENCE = 1.5           # seconds until a write counts as hanging
 EXIT_TIME = 12.0         # seconds within which a server that stops must have ended
 TEXT = {"EIO": "Input/output error", "ENOSPC": "No space left on device",
@@ -71,7 +71,7 @@ class Faults(DirTest):
                 return raw.rest(5) == b"imok" and "Mode: standalone" in server.word("srvr", timeout=5)
             finally:
                 raw.close()
-        except (OSError, wire.Timeout):
+        except (OSError, wire.Timeout, wire.Closed):
             return False
 
     def ends(self, server, fault):
@@ -128,8 +128,9 @@ class Faults(DirTest):
         counts = self.calls(**options)
         faults = []
         for kind in kinds:
-            self.assertGreater(counts.get(kind, 0), 0, "the workload makes no call of " + kind)
-            numbers = [(n, e) for n in range(1, counts[kind] + 2) for e in errors]
+            if kind != "unlink":                    # of old files; there may be none
+                self.assertGreater(counts.get(kind, 0), 0, "the workload makes no call of " + kind)
+            numbers = [(n, e) for n in range(1, counts.get(kind, 0) + 2) for e in errors]
             if not FULL:
                 numbers = rng.sample(numbers, min(most, len(numbers)))
             faults += [(kind, n) + tuple(e.split()) for n, e in sorted(numbers)]
@@ -139,7 +140,7 @@ class Faults(DirTest):
                 with self.subTest(seed=SEED, fault=fault):
                     outcome = run.result()
                     outcomes.setdefault(outcome, []).append(fault)
-        print("seed %d: calls %r; %s" % (SEED, {k: counts[k] for k in kinds},
+        print("seed %d: calls %r; %s" % (SEED, {k: counts.get(k, 0) for k in kinds},
                                         ", ".join("%d %s" % (len(v), k) for k, v in sorted(outcomes.items()))))
         return outcomes
 

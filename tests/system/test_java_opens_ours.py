@@ -192,6 +192,24 @@ class Kinds(JavaTest):
         self.and_back(self.opened(server.data, tree), tree, live)
 
 
+    def test_reaped_nodes(self):
+        """Containers and TTL nodes that the server deleted by itself."""
+        server = self.zabra({"znode.container.checkIntervalMs": 50})
+        server.start()
+        live = self.connect(server, timeout=60000)
+        for n in range(3):
+            live.create_container("/c%d" % n)
+            live.create("/c%d/child" % n)
+            live.create_ttl("/t%d" % n, 1 + 10**9 * (n == 2))
+        live.delete("/c0/child")
+        live.delete("/c1/child")
+        self.wait_for(lambda: sorted(live.get_children("/")) == ["c2", "t2", "zookeeper"], what="the reaper")
+        tree = store.read_all(server.addr)
+        server.stop()
+        reaped = [e for e in store.log_entries(server.version2) if e.type == wire.Op.DELETE_CONTAINER]
+        self.assertEqual([(e.session, e.cxid) for e in reaped], [(0, 0)] * 4)
+        self.and_back(self.opened(server.data, tree), tree, live)
+
     def test_from_java_and_back(self):
         """A directory of Java's, after zabra went on in it, opened by Java."""
         server = self.zabra({"snapCount": 5}, os.path.join(FIXTURES, "a-standalone", "data"))
@@ -278,6 +296,26 @@ class UnderLoad(JavaTest):
         tree = store.read_all(server.addr)
         server.stop()
         self.opened(server.data, tree)
+
+    def test_no_transaction_is_too_large(self):
+        """Identities make the transaction larger than the request: what Java could not read is refused."""
+        server = self.zabra()
+        server.start()
+        conn = self.connect(server)
+        for n in range(40):
+            conn.auth("digest", b"user%d:password" % n)
+        own = [(ALL, "auth", "")]
+        conn.create("/small", b"", own)
+        multi = [wire.create("/m%d" % n, b"", own) for n in range(2000)]
+        reply = conn.request(wire.multi(*multi))
+        self.assertEqual(reply.err, wire.Err.BAD_ARGUMENTS)
+        self.assertEqual(conn.get_children("/").count("m0"), 0)
+        conn.multi(*multi[:500])
+        server.stop()
+        self.check_files(server.version2)
+        server.start()
+        self.assertEqual(len(self.connect(server).get_children("/")), 502)
+        server.stop()
 
     def test_java_would_notice(self):
         """The proof of this proof: one wrong digest in a log of ours is counted, by both servers."""

@@ -162,7 +162,8 @@ class Retention(DirTest):
         """Damage that only reading all of it shows."""
         path = os.path.join(server.version2, name)
         data = bytearray(store.read(path))
-        data[len(data) // 2] ^= 1
+        middle = len(data) // 2
+        data[middle:middle + 8] = bytes(b ^ 0xFF for b in data[middle:middle + 8])
         with open(path, "wb") as f:
             f.write(data)
 

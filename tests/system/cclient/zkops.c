@@ -463,10 +463,15 @@ static void case_sessions(zhandle_t *zh) {
     RC(ZOK, zookeeper_close(heir));
     RC(ZNONODE, zoo_exists(zh, at("e"), 0, &stat));
     refused(&id);
-    /* A wrong password is no session, and does no harm to it. */
+    /* A wrong password is no session. As with Java it ends the owner's connection, but not the owner's session. */
     id.client_id = zoo_client_id(zh)->client_id;
     refused(&id);
-    RC(ZOK, zoo_exists(zh, at(""), 0, &stat));
+    int rc;
+    do
+        rc = zoo_exists(zh, at(""), 0, &stat);
+    while (rc == ZCONNECTIONLOSS);
+    RC(ZOK, rc);
+    CHECK(zoo_client_id(zh)->client_id == id.client_id);
 }
 
 /* Session, ephemerals, watches and identity survive a restart of the server. */

@@ -101,7 +101,7 @@ class Server:
             try:
                 if "Mode: " in self.word("srvr", timeout=0.5):
                     return
-            except (OSError, wire.Timeout):
+            except (OSError, wire.Timeout, wire.Closed):
                 pass
             if time.monotonic() > deadline:
                 self.kill()
