@@ -39,6 +39,7 @@ struct diskguard {
     bool purge_wanted;
     struct monotime next_purge;
     struct retention_plan plan;
+    zxid_t known_good; /* the job's own while it is under way */
     int plan_err;
     struct log_cmd remove_logs, remove_snapshots;
     int removals_pending;
@@ -181,7 +182,7 @@ void diskguard_purge_soon(struct server *s) { s->diskguard->purge_wanted = true;
 
 static void purge_run(struct job *job, const struct disk *d) {
     struct diskguard *g = CONTAINER_OF(job, struct diskguard, purge_job);
-    g->plan_err = retention_plan_make(d, g->s->config->autopurge_snap_retain_count, &g->plan);
+    g->plan_err = retention_plan_make(d, g->s->config->autopurge_snap_retain_count, g->known_good, &g->plan);
 }
 
 static void order_removal(struct diskguard *g, struct log_cmd *cmd, enum disk_dir dir, char (*names)[STORE_NAME_MAX],
@@ -233,6 +234,7 @@ void diskguard_turn(struct server *s) {
     g->purge_wanted = false;
     g->next_purge = mono_add_ms(s->now.mono, s->config->autopurge_purge_interval_hours * 3600000LL);
     g->purging = true;
+    g->known_good = s->good_snapshot;
     g->purge_job.run = purge_run;
     g->purge_job.done = purge_done;
     s->env.job_submit(s->env.ctx, &g->purge_job);

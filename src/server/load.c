@@ -162,7 +162,7 @@ void server_recover(struct server *s, struct recovery_result *result, struct now
     s->digest_from = 0;
     s->last_prepared = s->committed = s->last_applied;
     s->prepared_digest = tree_digest(s->tree);
-    s->has_snapshot = result->snapshot_zxid >= 0;
+    s->good_snapshot = result->snapshot_zxid;
     s->txns_since_snapshot = result->txns_replayed;
     s->log_bytes_since_snapshot = result->log_bytes;
     s->roll_next = true;

@@ -49,6 +49,7 @@ struct server *server_new(struct config *config, const struct env *env, uint64_t
     s->rng.state = seed;
     s->now = now;
     s->last_turn = now.mono;
+    s->good_snapshot = -1;
     s->trace_mask = TRACE_MASK_DEFAULT;
     list_init(&s->conns_all);
     list_init(&s->dirty);

@@ -55,7 +55,7 @@ struct server {
     struct sessions sessions;
     zxid_t last_applied;
     bool replaying;
-    bool has_snapshot; /* recovery found one that is valid */
+    zxid_t good_snapshot; /* the newest that was read to its end or written by this process; -1 = none */
     zxid_t digest_from; /* replay over a fuzzy snapshot: digests are compared from this zxid on */
 
     /* connections */

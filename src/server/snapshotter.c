@@ -219,7 +219,7 @@ void snapshotter_log_done(struct server *s, struct log_cmd *cmd) {
     }
     int64_t ms = mono_diff_us(s->now.mono, p->started) / 1000;
     metric_sample(&s->metrics, METRIC_SNAPSHOTTIME, (uint64_t)i64_max(0, ms));
-    s->has_snapshot = true;
+    s->good_snapshot = p->zxid;
     log_info("%s written: %lld bytes in %lld ms", p->name, (long long)p->file_size, (long long)ms);
     diskguard_purge_soon(s);
 }
@@ -366,7 +366,7 @@ void snapshotter_check_trigger(struct server *s) {
 /* Everything at once, for a database that has no snapshot yet. */
 int snapshotter_first(struct server *s) {
     struct snapshotter *p = s->snapshotter;
-    if (s->has_snapshot)
+    if (s->good_snapshot >= 0)
         return 0;
     const struct disk *d = s->env.disk;
     name_files(p);
@@ -398,6 +398,6 @@ int snapshotter_first(struct server *s) {
     if (err != 0)
         log_error("the first snapshot, %s, could not be written: %s", p->name, strerror(-err));
     else
-        s->has_snapshot = true;
+        s->good_snapshot = p->zxid;
     return err;
 }

@@ -68,7 +68,7 @@ static int plan_logs(const struct disk *d, zxid_t zxid, struct retention_plan *p
     return err;
 }
 
-int retention_plan_make(const struct disk *d, int keep, struct retention_plan *plan) {
+int retention_plan_make(const struct disk *d, int keep, zxid_t known_good, struct retention_plan *plan) {
     struct store_files snapshots;
     *plan = (struct retention_plan){0};
     int err = store_files_list(d, DISK_SNAP, "snapshot", &snapshots);
@@ -77,6 +77,8 @@ int retention_plan_make(const struct disk *d, int keep, struct retention_plan *p
     int oldest = oldest_kept(d, &snapshots, keep > 1 ? keep : 1, &err);
     if (oldest >= 0) {
         zxid_t zxid = snapshots.items[oldest].zxid;
+        if (known_good >= 0 && known_good < zxid)
+            zxid = known_good;
         for (int i = 0; i < oldest; i++)
             if (snapshots.items[i].zxid < zxid && exact_snapshot_name(&snapshots.items[i]))
                 add(&plan->snapshots, &plan->snapshot_count, snapshots.items[i].name);

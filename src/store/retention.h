@@ -14,8 +14,9 @@ struct retention_plan {
 
 /* Reads both directories and decides: the newest keep valid snapshots stay, with every log that the oldest of them needs.
  * Files whose names do not parse exactly as ours, and everything newer than the oldest kept snapshot, are never touched;
- * without a valid snapshot nothing is. Returns 0 or a negative errno. Runs in a job. */
-int retention_plan_make(const struct disk *d, int keep, struct retention_plan *plan);
+ * without a valid snapshot nothing is. Valid means what can be told from outside, so the snapshot known_good (which was read
+ * to its end, or written by this process; -1 = none) stays with what it needs, too. Returns 0 or a negative errno. Runs in a job. */
+int retention_plan_make(const struct disk *d, int keep, zxid_t known_good, struct retention_plan *plan);
 void retention_plan_free(struct retention_plan *plan);
 
 #endif

@@ -57,6 +57,10 @@ class Order(Traced):
                 checker = self.violations(**kw)
                 self.assertIn("reply", [v.what for v in checker.violations])
 
+    def test_unsynced_files_with_final_names_are_caught(self):
+        checker = self.violations(skip=["fsync"])
+        self.assertTrue(any(v.what.startswith("rename to snapshot.") for v in checker.violations))
+
     def test_every_way_to_the_disk_is_watched(self):
         """The shim stands in for all functions with which this binary could write."""
         called = shim.imports(Zabra.binary())

@@ -23,7 +23,7 @@ static void put_logs(const zxid_t *firsts, size_t count) {
 
 static void make_plan(int keep) {
     retention_plan_free(&plan);
-    ck_assert_int_eq(retention_plan_make(&disk.disk, keep, &plan), 0);
+    ck_assert_int_eq(retention_plan_make(&disk.disk, keep, -1, &plan), 0);
 }
 
 static bool in(char (*names)[STORE_NAME_MAX], int count, const char *name) {
@@ -66,6 +66,20 @@ START_TEST(as_java_did) {
     expect("snapshot.0 snapshot.e.gz snapshot.20.snappy snapshot.30 snapshot.33.gz", "log.1 log.10 log.22 log.31");
     make_plan(-7);
     expect("snapshot.0 snapshot.e.gz snapshot.20.snappy snapshot.30 snapshot.33.gz", "log.1 log.10 log.22 log.31");
+}
+END_TEST
+
+/* The three newest may be damaged inside, which nobody sees who does not read them. */
+START_TEST(the_one_that_was_read_stays) {
+    static const zxid_t logs[] = {0x1, 0x10, 0x22, 0x31, 0x34, 0x37}, snapshots[] = {0, 0xe, 0x20, 0x30, 0x33, 0x36};
+    put_logs(logs, ARRAY_LEN(logs));
+    for (size_t i = 0; i < ARRAY_LEN(snapshots); i++)
+        put_snapshot_file(&disk, snapshots[i], SNAPSHOT_PLAIN);
+    ck_assert_int_eq(retention_plan_make(&disk.disk, 3, 0x20, &plan), 0);
+    expect("snapshot.0 snapshot.e", "log.1");
+    retention_plan_free(&plan);
+    ck_assert_int_eq(retention_plan_make(&disk.disk, 3, 0x36, &plan), 0);
+    expect("snapshot.0 snapshot.e snapshot.20", "log.1 log.10");
 }
 END_TEST
 
@@ -210,7 +224,7 @@ START_TEST(disk_errors) {
         disk.fail_at = n;
         disk.fail_errno = -EIO;
         retention_plan_free(&plan);
-        int err = retention_plan_make(&disk.disk, 1, &plan);
+        int err = retention_plan_make(&disk.disk, 1, -1, &plan);
         if (err == 0)
             break;
         ck_assert_int_eq(err, -EIO);
@@ -225,6 +239,7 @@ int main(void) {
     TCase *tc = tcase_create("plans");
     tcase_add_checked_fixture(tc, setup, teardown);
     tcase_add_test(tc, as_java_did);
+    tcase_add_test(tc, the_one_that_was_read_stays);
     tcase_add_test(tc, log_that_begins_right_at_the_snapshot);
     tcase_add_test(tc, nothing_without_a_snapshot);
     tcase_add_test(tc, incomplete_snapshots_do_not_count);
