@@ -132,7 +132,7 @@ class PowerLoss(Traced):
         longer(900)
         server = self.traced(snapCount=40)
         load, events = self.record(server, 60)
-        self.cut_everywhere(load, server, events, 200 if FULL else 16)
+        self.cut_everywhere(load, server, events, 200 if FULL else 24)
 
     def note_unanswered(self, load, server):
         """Adds what was carried out and not answered to w.done, with the zxids of the log."""
@@ -154,7 +154,7 @@ class PowerLoss(Traced):
         server = self.traced(snapCount=40)
         server.options["dataLogDir"] = os.path.join(server.data, "logs")
         load, events = self.record(server, 40)
-        self.cut_everywhere(load, server, events, 100 if FULL else 5)
+        self.cut_everywhere(load, server, events, 100 if FULL else 8)
 
     def test_power_loss_after_a_crash(self):
         """What the second start shows of the first run's last batch must be safe as well."""
@@ -175,7 +175,7 @@ class PowerLoss(Traced):
         self.note_unanswered(load, server)
         load.run(30)
         server.stop()
-        self.cut_everywhere(load, server, shim.read_trace(server.trace), 100 if FULL else 10, (at, crashed))
+        self.cut_everywhere(load, server, shim.read_trace(server.trace), 100 if FULL else 16, (at, crashed))
 
     def test_lost_without_sync(self):
         """The proof of this proof: without syncs a power loss loses answered writes."""

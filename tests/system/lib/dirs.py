@@ -93,7 +93,7 @@ class DirTest(unittest.TestCase):
     def _new(self, kind, options, data):
         server = kind(dict(OPTIONS, **dict(self.options, **(options or {}))))
         self.addCleanup(server.remove)
-        self.addCleanup(lambda: self._tails.append(server.log_tail()))
+        self.addCleanup(lambda: os.path.exists(server.log_path) and self._tails.append(server.log_tail()))
         if data is not None:
             shutil.copytree(data, server.data)
             subprocess.check_call(["chmod", "-R", "u+w", server.data])

@@ -88,6 +88,7 @@ class Inode:
 
     def __init__(self, content=b""):
         self.content, self.durable, self.pending = bytearray(content), bytearray(content), []
+        self.broken = False                         # a sync has failed
 
     def change(self, index, op):
         _do(self.content, op)
@@ -99,6 +100,11 @@ class Inode:
             if index < begin:
                 _do(self.durable, op)
         self.pending = [p for p in self.pending if p[0] >= begin]
+
+    def sync_failed(self, begin):
+        """The kernel may have dropped all that should have been written: no later sync brings it back."""
+        self.pending = [p for p in self.pending if p[0] >= begin]
+        self.broken = True
 
     def after_loss(self, rng):
         """Any part of what is not synced may be there, sector by sector."""
@@ -231,13 +237,10 @@ class Disk:
     _on_fdatasync = _on_fsync = _on_dirsync = _begin
 
     def _on_synced(self, index, e):
-        begin = self.syncs.pop(e.fd)
-        if e.result != 0:
-            return
-        target = self.fds[e.fd]
+        begin, target = self.syncs.pop(e.fd), self.fds[e.fd]
         if isinstance(target, Inode):
-            target.synced(begin)
-        else:
+            target.synced(begin) if e.result == 0 else target.sync_failed(begin)
+        elif e.result == 0:
             self._sync_dir(target, begin)
 
     def write_image(self, target, rng=None):
@@ -261,6 +264,7 @@ class Disk:
 # --- what may be sent ----------------------------------------------------------------------
 
 Violation = collections.namedtuple("Violation", "event what zxid durable")
+TWO_BATCHES = "a batch before the sync of the one before"
 
 
 class Checker:
@@ -337,14 +341,15 @@ class Checker:
             return
         self.batches += 1
         if any(i > self.started and op[0] == "write" and op[1] >= 16 for i, op in inode.pending):
-            self.violations.append(Violation(index, "a batch before the sync of the one before", 0, 0))
+            self.violations.append(Violation(index, TWO_BATCHES, 0, 0))
 
     def _before_rename(self, index, e):
         """A name is given to what is complete and safe, and a snapshot only behind its log."""
         name = os.path.basename(e.p2.decode())
         if e.result != 0 or not name.startswith(("log.", "snapshot.")):
             return
-        if self.disk.names[e.p1.decode()].pending:
+        inode = self.disk.names[e.p1.decode()]
+        if inode.pending or inode.broken:
             self.violations.append(Violation(index, "rename to %s before its sync" % name, 0, 0))
         if name.startswith("snapshot."):
             self._note(index, "rename to " + name, store.zxid_of(name), self.zxid)
