@@ -12,16 +12,17 @@ def names(server, prefix):
 class Retention(DirTest):
     options = {"snapCount": 10}
 
-    def work(self, server, count=60):
-        """Enough for some logs and snapshots, and the last snapshot is done."""
+    def work(self, server, rounds=10):
+        """At least so many snapshots, each finished before the next one begins, and the logs for them."""
         conn = self.connect(server)
-        for n in range(count):
+        for n in range(rounds * 11):
             path = "/n%d" % (n % 7)
             if conn.request(wire.exists(path)).err:
                 conn.create(path)
             else:
                 conn.set_data(path, b"%d" % n)
-        self.wait_for(lambda: server.mntr()["zk_zabra_snapshot_running"] == "0", what="end of the snapshot")
+            if n % 11 == 10:
+                self.wait_for(lambda: server.mntr()["zk_zabra_snapshot_running"] == "0", what="end of the snapshot")
         conn.end_session()
 
     def started(self, **options):
@@ -56,9 +57,9 @@ class Retention(DirTest):
     def test_off_by_default(self):
         """A zoo.cfg that does not ask for it: nothing is ever deleted, as in Java."""
         server = self.started()
-        self.work(server, 100)
+        self.work(server)
         server.restart()
-        self.work(server, 50)
+        self.work(server, 5)
         self.assertIn("snapshot.0", names(server, "snapshot"))
         self.assertIn("log.1", names(server, "log"))
         self.assertGreater(len(names(server, "snapshot")), 6)
@@ -67,27 +68,27 @@ class Retention(DirTest):
 
     def test_retain_count_alone_does_nothing(self):
         server = self.started(**{"autopurge.snapRetainCount": 3})
-        self.work(server, 100)
+        self.work(server)
         self.assertIn("snapshot.0", names(server, "snapshot"))
         server.stop()
 
     def test_purge(self):
         server = self.started(**{"autopurge.purgeInterval": 1})
-        self.work(server, 100)
+        self.work(server)
         self.check_kept(server, 3)
         server.stop()
         self.check_opens_from_each(server)
 
     def test_count_is_obeyed(self):
         server = self.started(**{"autopurge.purgeInterval": 1, "autopurge.snapRetainCount": 5})
-        self.work(server, 120)
+        self.work(server)
         self.check_kept(server, 5)
         server.stop()
         self.check_opens_from_each(server)
 
     def test_less_than_three_are_three(self):
         server = self.started(**{"autopurge.purgeInterval": 1, "autopurge.snapRetainCount": 1})
-        self.work(server, 100)
+        self.work(server)
         self.check_kept(server, 3)
         self.assertRegex(server.log(), r"WARN.*snapRetainCount.*3")
         server.stop()
@@ -95,7 +96,7 @@ class Retention(DirTest):
     def test_at_the_start(self):
         """What an earlier run left goes without waiting for an hour."""
         server = self.started()
-        self.work(server, 100)
+        self.work(server)
         self.assertGreater(len(names(server, "snapshot")), 5)
         server.stop()
         server.options["autopurge.purgeInterval"] = 1
@@ -106,7 +107,7 @@ class Retention(DirTest):
 
     def test_every_deletion_is_told(self):
         server = self.started()
-        self.work(server, 100)
+        self.work(server)
         server.stop()
         before = set(names(server, "snapshot") + names(server, "log"))
         server.options["autopurge.purgeInterval"] = 1
@@ -121,7 +122,7 @@ class Retention(DirTest):
     def test_what_does_not_parse_stays(self):
         """Java deletes such files; we keep what we do not know, whatever it is called."""
         server = self.started()
-        self.work(server, 100)
+        self.work(server)
         server.stop()
         strange = ["log.old", "snapshot.old", "log.", "snapshot.xyz", "log.1.bak", "snapshot.0.bak", "log", "notes.txt",
                    "log.0x1", "snapshot.1.tmp", "LOG.1"]
@@ -132,7 +133,7 @@ class Retention(DirTest):
         os.makedirs(os.path.join(server.version2, "snapshot.2"))
         server.options["autopurge.purgeInterval"] = 1
         server.start()
-        self.work(server, 50)
+        self.work(server, 5)
         self.wait_for(lambda: not os.path.exists(os.path.join(server.version2, "snapshot.0")), what="purge")
         server.stop()
         self.assertEqual(set(strange + ["snapshot.2"]) - set(os.listdir(server.version2)), set())
@@ -140,7 +141,7 @@ class Retention(DirTest):
     def test_damaged_snapshots_do_not_count(self):
         """With the newest ones torn, the last valid one and its logs stay."""
         server = self.started()
-        self.work(server, 100)
+        self.work(server)
         server.stop()
         snapshots = names(server, "snapshot")
         for name in snapshots[2:]:
@@ -171,7 +172,7 @@ class Retention(DirTest):
         """The three newest snapshots look well from outside.  The start falls back to the one before,
         which is then the last valid one, whatever it is called."""
         server = self.started(**options)
-        self.work(server, 100)
+        self.work(server)
         server.stop()
         snapshots = names(server, "snapshot")
         for name in snapshots[-3:]:
@@ -200,9 +201,10 @@ class Retention(DirTest):
         server = self.zabra({"autopurge.purgeInterval": 1})
         logs = server.options["dataLogDir"] = os.path.join(server.dir, "log")
         server.start()
-        self.work(server, 100)
-        self.wait_for(lambda: len(names(server, "snapshot")) == 3, what="purge of snapshots")
-        oldest = store.zxid_of(names(server, "snapshot")[0])
-        self.wait_for(lambda: sum(store.zxid_of(p.rpartition("/")[2]) <= oldest
-                                  for p in store.named(logs + "/version-2", "log")) == 1, what="purge of logs")
+        self.work(server)
+        def settled():
+            snapshots = names(server, "snapshot")
+            starts = [store.zxid_of(os.path.basename(p)) for p in store.named(logs + "/version-2", "log")]
+            return len(snapshots) == 3 and sum(z <= store.zxid_of(snapshots[0]) for z in starts) == 1
+        self.wait_for(settled, what="purge of both")
         server.stop()
