@@ -251,7 +251,7 @@ class UnderLoad(JavaTest):
                     wire.create("/base/%d/e%d" % (i, n), flags=EPHEMERAL))))
             mortal.results(*requests)
             mortal.end_session()
-        self.wait_for(lambda: load.acknowledged() > 1500, 60, "load")
+        self.wait_for(lambda: load.acknowledged() > 1500 and len(store.named(server.version2, "snapshot")) > 4, 60, "load")
         server.kill()
         load.join()
         crashed = os.path.join(server.dir, "crashed")
