@@ -232,6 +232,11 @@ static void on_readable(evutil_socket_t fd, short what, void *ctx) {
 
 enum send_result { SEND_DONE, SEND_BLOCKED, SEND_MORE, SEND_ERROR };
 
+/* The last reply of a connection that closes behind it shares a segment with the end of the stream. */
+static int send_flags(const struct conn *conn) {
+    return MSG_NOSIGNAL | (conn->close == CONN_CLOSE_FLUSH ? MSG_MORE : 0);
+}
+
 static enum send_result send_output(struct client *c) {
     struct conn *conn = c->conn;
     size_t budget = SEND_PER_TURN_BYTES;
@@ -239,7 +244,7 @@ static enum send_result send_output(struct client *c) {
         if (budget == 0)
             return SEND_MORE;
         size_t size = size_min(conn->out.len - conn->out_sent, budget);
-        ssize_t n = send(c->fd, conn->out.data + conn->out_sent, size, MSG_NOSIGNAL);
+        ssize_t n = send(c->fd, conn->out.data + conn->out_sent, size, send_flags(conn));
         if (n == -1 && errno == EINTR)
             continue;
         if (n == -1)

@@ -65,6 +65,7 @@ static const char *over_limit(struct net *net, uint64_t key) {
     return NULL;
 }
 
+/* Set on the listening socket: connections inherit them, which costs no system call for each. */
 static void set_options(const struct config *c, int fd) {
     int on = 1;
     setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof on);
@@ -148,13 +149,12 @@ static void on_accept(struct evconnlistener *ev, evutil_socket_t fd, struct sock
         return;
     }
     hmap_put(&net->addresses, key, (void *)(address_count(net, key) + 1));
-    set_options(net->config, fd);
     client_accept(net, fd, address, key, now);
     if (net->client_descriptors > 0 && fd >= net->client_descriptors - 1)
         pause_accepting(net, "no descriptors are left for more clients (ulimit -n)", net->server->conn_count);
 }
 
-static int open_socket(const struct addrinfo *ai) {
+static int open_socket(const struct config *c, const struct addrinfo *ai) {
     int fd = socket(ai->ai_family, ai->ai_socktype | SOCK_NONBLOCK | SOCK_CLOEXEC, ai->ai_protocol);
     int on = 1;
     if (fd == -1)
@@ -162,6 +162,7 @@ static int open_socket(const struct addrinfo *ai) {
     setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &on, sizeof on);
     if (ai->ai_family == AF_INET6)
         setsockopt(fd, IPPROTO_IPV6, IPV6_V6ONLY, &on, sizeof on);
+    set_options(c, fd);
     if (bind(fd, ai->ai_addr, ai->ai_addrlen) == -1) {
         int err = errno;
         close(fd);
@@ -200,7 +201,7 @@ static bool open_address(struct net *net, const char *host, bool optional) {
         return false;
     }
     for (const struct addrinfo *ai = list; ai != NULL; ai = ai->ai_next) {
-        int fd = open_socket(ai);
+        int fd = open_socket(net->config, ai);
         if (fd != -1 && listen_on(net, fd))
             opened++;
         else

@@ -160,7 +160,9 @@ class Watch(Row):
                 "rearm_wall_p50_ms": results["watch-rearm"]["latency"]["p50_ms"]}
 
     def checks(self, figures, sizes):
-        return [Check("wall to the last event, median", get(figures, "zabra", "wall_p50_ms"), 5.5, False, " ms")]
+        # 5.5 ms where Java takes 18: on another machine the ratio of the two is what can be required.
+        wall, java = get(figures, "zabra", "wall_p50_ms"), get(figures, "java", "wall_p50_ms")
+        return [Check("wall to the last event over Java's, median", ratio(wall, java), round(5.5 / 18, 3), False)]
 
 
 class SetOne(Row):
@@ -358,7 +360,7 @@ ROWS = [
     Throughput("mix", "90/10 mix, 50 connections, one outstanding", "2x Java; CPU per op <= 10 us", "mixed", 50, 1,
                [("java", 2)], cpu_max=10),
     Throughput("create", "create, 200 connections, 4 outstanding", "5x Java", "create", 200, 4, [("java", 5)]),
-    Watch("watch", "one event to 1,000 watching connections", "wall <= 5.5 ms"),
+    Watch("watch", "one event to 1,000 watching connections", "wall <= 5.5 ms where Java takes 18, 0.306 of Java's"),
     Throughput("connect", "session open and close", "4x Java", "connect", 50, 1, [("java", 4)]),
     SetOne("set1", "set durable, 1 connection, one outstanding", "mean <= 1.3x (echo + fdatasync); p99 <= Java's"),
     MemoryZnode("memory-znode", "memory per znode (100 B data, 20-byte names), beyond name and data", "<= 150 B", 150,
