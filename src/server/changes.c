@@ -1,6 +1,7 @@
 #include "server/changes.h"
 
 #include "base/mem.h"
+#include "server/closer.h"
 
 struct change {
     struct change *next_of_request;
@@ -83,6 +84,14 @@ void view_lookup(const struct server *s, struct slice path, struct view *v) {
     }
 }
 
+void view_of(const struct server *s, const struct znode *n, struct slice path, struct view *v) {
+    const struct change *c = s->change_count != 0 ? find(s, tree_hash(s->tree, path), path) : NULL;
+    if (c != NULL)
+        *v = c->view;
+    else
+        view_of_node(n, v);
+}
+
 uint64_t view_digest(const struct server *s, const struct view *v) {
     if (!v->exists || v->system || !tree_options(s->tree)->digest_enabled)
         return 0;
@@ -109,6 +118,7 @@ void view_change(struct server *s, struct request *r, zxid_t zxid, struct slice 
     replace_newest(s, old->hash, top, c);
     r->changes = c;
     s->change_count++;
+    closers_note_change(s, old, new);
     metric_count(&s->metrics, METRIC_OUTSTANDING_CHANGES_QUEUED, 1);
 }
 

@@ -21,6 +21,8 @@ struct view {
 
 /* Looks the path up in the pending changes, then in the tree. Ephemerals of a session whose close is prepared are gone. */
 void view_lookup(const struct server *s, struct slice path, struct view *v);
+/* The same for a node of the tree that is at hand; v->hash is not set, and a close that is prepared does not count. */
+void view_of(const struct server *s, const struct znode *n, struct slice path, struct view *v);
 /* What the node contributes to the tree digest. */
 uint64_t view_digest(const struct server *s, const struct view *v);
 /* Replaces the view of path from zxid on: moves the prepared digest from old to new and pushes a record onto the

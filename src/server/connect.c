@@ -1,5 +1,5 @@
 /* Session set-up, renewal and expiry. See docs/protocol/client-protocol.md section 3 and operations.md section 13. */
-#include "server/server.h"
+#include "server/closer.h"
 
 /* ------------------------------------------------------------------ throttle */
 
@@ -167,5 +167,5 @@ void session_expire(struct server *s, struct session *session) {
     metric_count(&s->metrics, METRIC_STALE_SESSIONS_EXPIRED, 1);
     struct request *r = request_new(s, NULL, REQUEST_WRITE, 0, OP_CLOSE_SESSION, 0);
     r->session_id = session->id;
-    prepare_close_session(s, r, session);
+    closer_start(s, r, session);
 }

@@ -4,18 +4,11 @@
 #include "server/prepare.h"
 
 #include "base/mem.h"
+#include "server/closer.h"
 #include "store/txnlog.h"
 #include "tree/path.h"
 
-/* A transaction that is being encoded at the end of the batch. */
-struct draft {
-    struct buf *b;
-    size_t entry;  /* offset of the log entry */
-    size_t header; /* offset of the payload, which begins with the header */
-    zxid_t zxid;
-};
-
-static struct draft draft_begin(struct server *s, const struct request *r, int32_t type) {
+struct draft draft_begin(struct server *s, const struct request *r, int32_t type) {
     struct draft d = {.b = &pipeline_batch(s)->data, .zxid = s->last_prepared + 1};
     d.entry = txnlog_entry_begin(d.b);
     d.header = d.b->len;
@@ -27,14 +20,13 @@ static struct draft draft_begin(struct server *s, const struct request *r, int32
     return d;
 }
 
-/* Replaces whatever was encoded so far by an error. */
-static void draft_fail(struct draft *d, int err) {
+void draft_fail(struct draft *d, int err) {
     d->b->len = d->header + TXN_HEADER_BYTES;
     jute_patch_int(d->b, d->header + TXN_HEADER_BYTES - 4, OP_ERROR);
     txn_record_put(d->b, &(struct txn){.type = OP_ERROR, .err = err});
 }
 
-static void draft_propose(struct server *s, struct request *r, struct draft *d, bool with_digest) {
+void draft_propose(struct server *s, struct request *r, struct draft *d, bool with_digest) {
     if (with_digest && s->config->digest_enabled && !s->digest_unknown)
         txn_digest_put(d->b, s->prepared_digest);
     size_t len = d->b->len - d->header;
@@ -188,101 +180,15 @@ void prepare_create_session(struct server *s, struct request *r, int32_t timeout
     draft_propose(s, r, &d, true);
 }
 
-/* Collects what the end of a session deletes. */
-struct closing {
-    struct server *s;
-    struct request *r;
-    struct draft *d;
-    session_id_t session;
-    int32_t count;
-    size_t payload_max;
-    struct buf created; /* paths of pending creations, as jute strings */
-};
-
-static void closing_list(struct closing *c, struct slice path) {
-    /* What does not fit is deleted on apply all the same, as still owned by the session. */
-    if (c->d->b->len - c->d->header + 4 + path.len + TXN_DIGEST_BYTES > c->payload_max)
-        return;
-    jute_put_bytes(c->d->b, path);
-    c->count++;
-}
-
-/* The parent of a deleted ephemeral: its pzxid moves once, its child count each time. */
-static void closing_parent(struct closing *c, struct slice path) {
-    struct view parent, changed;
-    struct slice parent_path = path_parent(path);
-    view_lookup(c->s, parent_path, &parent);
-    if (!parent.exists)
-        return;
-    changed = parent;
-    if (c->d->zxid > changed.stat.pzxid)
-        changed.stat.pzxid = c->d->zxid;
-    changed.children--;
-    view_change(c->s, c->r, c->d->zxid, parent_path, &parent, &changed);
-}
-
-static void closing_created(void *ctx, struct slice path, const struct view *v) {
-    struct closing *c = ctx;
-    /* The applied tree may hold another one of that name, whose deletion is pending, too. */
-    const struct znode *n = tree_find(c->s->tree, path);
-    if (v->exists && v->stat.owner == c->session && (n == NULL || znode_owner(n) != c->session))
-        jute_put_bytes(&c->created, path);
-}
-
-/* The digest without a node that goes. */
-static void closing_digest(struct closing *c, const struct view *v) { c->s->prepared_digest -= view_digest(c->s, v); }
-
-void prepare_close_session(struct server *s, struct request *r, struct session *session) {
-    struct draft d = draft_begin(s, r, OP_CLOSE_SESSION);
-    struct closing c = {.s = s, .r = r, .d = &d, .session = session->id, .payload_max = TXNLOG_JAVA_PAYLOAD_MAX};
-    size_t count_at = d.b->len;
-    jute_put_int(d.b, 0);
-    struct buf path = BUF_INIT;
-    const struct owned *owned = tree_owned_by(s->tree, session->id);
-    for (uint32_t i = 0; owned != NULL && i < owned->count; i++) {
-        buf_clear(&path);
-        znode_path(owned->nodes[i], &path);
-        struct slice text = {(const char *)path.data, path.len};
-        struct view v;
-        view_lookup(s, text, &v);
-        if (!v.exists || v.stat.owner != session->id)
-            continue;
-        closing_list(&c, text);
-        closing_digest(&c, &v);
-        closing_parent(&c, text);
-    }
-    if (s->pending_ephemerals != 0)
-        changes_each(s, closing_created, &c);
-    struct slice rest = {(const char *)c.created.data, c.created.len}, text;
-    while (txn_path_next(&rest, &text)) {
-        struct view v, gone;
-        view_lookup(s, text, &v);
-        closing_list(&c, text);
-        closing_parent(&c, text);
-        gone = v;
-        gone.exists = false;
-        view_change(s, r, d.zxid, text, &v, &gone);
-    }
-    buf_free(&c.created);
-    buf_free(&path);
-    jute_patch_int(d.b, count_at, c.count);
-    if (!s->config->close_session_txn_enabled)
-        d.b->len = count_at; /* as old servers: everybody deletes what is still owned */
-    session->closing = true;
-    session->close_prepared = true;
-    expiry_remove(&s->sessions.expiry, &session->expiry);
-    draft_propose(s, r, &d, true);
-}
-
 static void prepare_close(struct server *s, struct request *r) {
     struct session *session = session_find(&s->sessions, r->session_id);
-    if (session == NULL || session->close_prepared) {
+    if (session == NULL || session->closing) {
         struct draft d = draft_begin(s, r, OP_ERROR);
         draft_fail(&d, ZK_SESSION_EXPIRED);
         draft_propose(s, r, &d, false);
         return;
     }
-    prepare_close_session(s, r, session);
+    closer_start(s, r, session);
 }
 
 /* ------------------------------------------------------------------ entry points */

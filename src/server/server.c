@@ -1,4 +1,4 @@
-#include "server/server.h"
+#include "server/closer.h"
 
 #include <errno.h>
 #include <stdarg.h>
@@ -55,6 +55,7 @@ struct server *server_new(struct config *config, const struct env *env, uint64_t
     list_init(&s->dirty);
     list_init(&s->paused);
     list_init(&s->outstanding);
+    list_init(&s->closers);
     fill_auth_options(&s->auth, config);
     metrics_init(&s->metrics);
     server_new_database(s, false);
@@ -92,6 +93,7 @@ void server_free(struct server *s) {
     snapshotter_free(s->snapshotter);
     reaper_free(s->reaper);
     diskguard_free(s->diskguard);
+    closers_free(s);
     free_outstanding(s);
     hmap_free(&s->changes);
     watches_free(s->watches);
@@ -199,6 +201,7 @@ void server_turn_begin(struct server *s, struct now now) {
     pipeline_apply(s);
     if (s->state == SERVER_RUNNING) {
         expire_sessions(s);
+        closers_turn(s);
         reaper_turn(s);
         diskguard_turn(s);
     }
@@ -213,7 +216,7 @@ void server_turn_end(struct server *s, struct now now) {
 }
 
 static bool work_waits(const struct server *s) {
-    if (s->dropping_count != 0 || snapshotter_has_work(s))
+    if (s->dropping_count != 0 || snapshotter_has_work(s) || closers_have_work(s))
         return true;
     if (list_empty(&s->outstanding))
         return false;

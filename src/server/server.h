@@ -75,6 +75,7 @@ struct server {
     struct hmap changes;      /* newest pending change by path hash */
     uint64_t change_count;
     uint64_t pending_ephemerals; /* creations of ephemerals among them */
+    struct list closers;         /* struct closer: ends of sessions that are still being prepared */
     struct buf scratch;       /* for one function at a time */
     struct buf scratch_acl;
     struct buf reply;         /* body of the reply to the transaction that is being applied */
@@ -193,7 +194,6 @@ bool request_op_grows(int32_t op);
 /* prepare.c: makes one transaction (or an error transaction) out of a request and proposes it. */
 void prepare_request(struct server *s, struct request *r, struct slice body);
 void prepare_create_session(struct server *s, struct request *r, int32_t timeout_ms);
-void prepare_close_session(struct server *s, struct request *r, struct session *session);
 /* True if test holds for the type of one of the operations of an encoded multi. */
 bool prepare_multi_any(struct slice body, bool (*test)(int32_t op));
 /* The server's own delete of a container or TTL node. */

@@ -61,6 +61,7 @@ void owned_add(struct tree *t, struct znode *n) {
     struct owned *o = kind == ZNODE_TTL ? &t->ttl_nodes : &t->containers;
     if (kind == ZNODE_EPHEMERAL) {
         o = owner_get(t, owner);
+        o->version = ++t->owned_version;
         t->ephemerals++;
     }
     if (o->count == o->cap)
@@ -91,6 +92,7 @@ void owned_remove(struct tree *t, struct znode *n) {
     struct owned *o = tree_owned_by(t, owner);
     zassert(o != NULL);
     take_out(t, o, n);
+    o->version = ++t->owned_version;
     t->ephemerals--;
     if (o->count == 0) {
         hmap_remove(&t->owners, (uint64_t)owner);

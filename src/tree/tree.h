@@ -93,6 +93,7 @@ void tree_reserve(struct tree *t, size_t nodes);
  * into its place. */
 struct owned {
     int64_t owner;
+    uint64_t version; /* another one, never seen before, after each change of the set (sessions' only) */
     uint32_t count, cap;
     struct znode **nodes;
 };

@@ -71,6 +71,7 @@ struct tree {
 
     struct hmap owners; /* session -> struct owned */
     struct owned containers, ttl_nodes;
+    uint64_t owned_version; /* the newest of any struct owned */
     uint64_t ephemerals;
 
     struct quota_set quotas;

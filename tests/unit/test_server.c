@@ -382,6 +382,137 @@ START_TEST(close_beside_changes_of_others) {
 }
 END_TEST
 
+/* ------------------------------------------------------------------ close in slices */
+
+#define MANY_OWNED 30000
+
+/* c owns MANY_OWNED ephemerals below /d0 to /d2, all applied. */
+static struct testserver *owning_server(struct testclient **c, struct testclient **other) {
+    struct testserver *ts = testserver_new((const char *[]){"snapCount", "1000000", NULL});
+    *c = testclient_connect(ts, 10000);
+    *other = testclient_connect(ts, 40000);
+    char path[32];
+    for (int i = 0; i < 3; i++) {
+        snprintf(path, sizeof path, "/d%d", i);
+        make(*other, path, "");
+    }
+    for (int i = 0; i < MANY_OWNED; i++) {
+        snprintf(path, sizeof path, "/d%d/e%d", i % 3, i);
+        testclient_create(*c, path, "", CREATE_EPHEMERAL);
+        if (i % 1000 == 999)
+            testserver_run(ts);
+    }
+    for (int32_t xid = 1; xid <= MANY_OWNED; xid++)
+        expect_reply(*c, xid, ZK_OK);
+    return ts;
+}
+
+static void expect_all_closed(struct testserver *ts, session_id_t id, uint32_t others_below_d0) {
+    ck_assert_ptr_null(session_find(&ts->server->sessions, id));
+    ck_assert_ptr_null(tree_owned_by(ts->server->tree, id));
+    ck_assert_uint_eq(znode_children(node_at(ts, "/d0")), others_below_d0);
+    ck_assert_uint_eq(znode_children(node_at(ts, "/d1")), 0);
+    ck_assert_uint_eq(znode_children(node_at(ts, "/d2")), 0);
+    expect_digests_right(ts);
+    expect_log_makes_tree(ts);
+}
+
+START_TEST(close_of_many_goes_in_slices) {
+    struct testclient *c, *other;
+    struct testserver *ts = owning_server(&c, &other);
+    session_id_t id = c->session_id;
+    testclient_close_session(c);
+    testserver_turn(ts);
+    int32_t served = 0;
+    while (!list_empty(&ts->server->closers)) {
+        testclient_create(other, served == 0 ? "/d0/other" : "/d0/other/x", "", CREATE_PERSISTENT);
+        testserver_turn(ts);
+        served++;
+        ck_assert_int_lt(served, 100);
+    }
+    ck_assert_int_ge(served, MANY_OWNED / 4096 - 1);
+    testserver_run(ts);
+    expect_reply(c, MANY_OWNED + 1, ZK_OK);
+    ck_assert_ptr_null(c->conn);
+    expect_all_closed(ts, id, 1);
+    testserver_free(ts);
+}
+END_TEST
+
+/* What others do to the znodes meanwhile is neither lost nor done twice. */
+START_TEST(close_in_slices_beside_changes_of_its_znodes) {
+    struct testclient *c, *other;
+    struct testserver *ts = owning_server(&c, &other);
+    session_id_t id = c->session_id;
+    testclient_close_session(c);
+    testserver_turn(ts);
+    testserver_turn(ts);
+    ck_assert(!list_empty(&ts->server->closers));
+    testclient_set_data(other, "/d0/e3", "changed");
+    testclient_delete(other, "/d0/e6");
+    testclient_create(other, "/d0/e6", "theirs", CREATE_EPHEMERAL);
+    testclient_delete(other, "/d0/e9");
+    testserver_run(ts);
+    ck_assert(list_empty(&ts->server->closers));
+    for (int32_t xid = 4; xid <= 7; xid++)
+        expect_reply(other, xid, ZK_OK);
+    expect_all_closed(ts, id, 1);
+    ck_assert_int_eq(znode_owner(node_at(ts, "/d0/e6")), other->session_id);
+    testserver_free(ts);
+}
+END_TEST
+
+/* A change that leaves the set of what the session owns as it is. */
+START_TEST(close_in_slices_beside_a_change_of_data) {
+    struct testclient *c, *other;
+    struct testserver *ts = owning_server(&c, &other);
+    session_id_t id = c->session_id;
+    testclient_close_session(c);
+    testserver_turn(ts);
+    testserver_turn(ts);
+    ck_assert(!list_empty(&ts->server->closers));
+    testclient_set_data(other, "/d0/e3", "changed");
+    testserver_run(ts);
+    expect_reply(other, 4, ZK_OK);
+    expect_all_closed(ts, id, 0);
+    testserver_free(ts);
+}
+END_TEST
+
+/* Somebody who never stops changing what the session owns cannot keep it open. */
+START_TEST(close_in_slices_comes_to_an_end) {
+    struct testclient *c, *other;
+    struct testserver *ts = owning_server(&c, &other);
+    session_id_t id = c->session_id;
+    int turns = 0;
+    testclient_close_session(c);
+    for (; session_find(&ts->server->sessions, id) != NULL; turns++) {
+        ck_assert_int_lt(turns, 100);
+        testclient_set_data(other, "/d0/e3", "changed");
+        testserver_turn(ts);
+    }
+    ck_assert_int_gt(turns, 3);
+    expect_all_closed(ts, id, 0);
+    testserver_free(ts);
+}
+END_TEST
+
+START_TEST(close_in_slices_ends_with_the_server) {
+    struct testclient *c, *other;
+    struct testserver *ts = owning_server(&c, &other);
+    session_id_t id = c->session_id;
+    testclient_close_session(c);
+    testserver_turn(ts);
+    testserver_turn(ts);
+    ck_assert(!list_empty(&ts->server->closers));
+    testserver_restart(ts, TESTSERVER_STOP);
+    ck_assert_ptr_nonnull(session_find(&ts->server->sessions, id));
+    testserver_advance(ts, 12000);
+    expect_all_closed(ts, id, 0);
+    testserver_free(ts);
+}
+END_TEST
+
 /* ------------------------------------------------------------------ limits */
 
 START_TEST(outstanding_limit_pauses) {
@@ -546,7 +677,8 @@ int main(void) {
     ADD(suite, "pending", pending_create_delete_create, pending_versions, not_empty_with_pending_children,
         failed_multi_leaves_no_trace);
     ADD(suite, "close", close_deletes_pipelined_ephemerals, close_after_delete_and_create_of_a_path,
-        close_beside_changes_of_others);
+        close_beside_changes_of_others, close_of_many_goes_in_slices, close_in_slices_beside_changes_of_its_znodes,
+        close_in_slices_beside_a_change_of_data, close_in_slices_comes_to_an_end, close_in_slices_ends_with_the_server);
     ADD(suite, "limits", outstanding_limit_pauses, paused_resume_when_the_others_hang_up, oversize_frames);
     ADD(suite, "ends", hang_up_with_requests_in_flight, closing_connection_with_requests_in_flight,
         session_moves_with_requests_in_flight);
