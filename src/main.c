@@ -7,6 +7,7 @@
 #include <sys/random.h>
 #include <sys/resource.h>
 #include <sys/stat.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #ifdef HAVE_SYSTEMD
@@ -88,20 +89,71 @@ static void raise_descriptor_limit(void) {
     }
 }
 
-static bool daemonize(void) {
+/* What is opened later must never stand where standard output and error are looked for: a caller may have closed them. */
+static void hold_standard_descriptors(void) {
+    int fd;
+    do
+        fd = open("/dev/null", O_RDWR);
+    while (fd >= 0 && fd <= STDERR_FILENO);
+    if (fd > STDERR_FILENO)
+        close(fd);
+}
+
+/* The parent's part: waits until the child is ready (a byte comes) or has ended (the pipe is closed). */
+static int wait_for_child(pid_t pid, int ready) {
+    char byte;
+    ssize_t n;
+    do
+        n = read(ready, &byte, 1);
+    while (n == -1 && errno == EINTR);
+    if (n == 1)
+        return EXIT_OK;
+    int status = 0;
+    pid_t ended;
+    do
+        ended = waitpid(pid, &status, 0);
+    while (ended == -1 && errno == EINTR);
+    if (ended == pid && WIFEXITED(status) && WEXITSTATUS(status) != 0)
+        return WEXITSTATUS(status);
+    if (ended == pid && WIFSIGNALED(status))
+        fprintf(stderr, "error: signal %d ended the server before it was ready\n", WTERMSIG(status));
+    else
+        fprintf(stderr, "error: the server ended before it was ready\n");
+    return EXIT_UNEXPECTED;
+}
+
+/* Returns in the child only, with the descriptor for tell_parent; -1 (in the parent) if there is none. The parent ends when
+ * the child is ready or has failed, with the child's exit code. Until then both write to the same standard error. */
+static int daemonize(void) {
+    int ready[2];
+    if (pipe2(ready, O_CLOEXEC) == -1)
+        return -1;
     pid_t pid = fork();
     if (pid == -1)
-        return false;
-    if (pid != 0)
-        _exit(0);
+        return -1;
+    if (pid != 0) {
+        close(ready[1]);
+        _exit(wait_for_child(pid, ready[0]));
+    }
+    close(ready[0]);
     setsid();
+    log_copy_errors(true);
+    return ready[1];
+}
+
+/* The daemon is ready: it leaves the terminal, and its parent ends with success. */
+static void tell_parent(int ready) {
+    log_copy_errors(false);
     int null = open("/dev/null", O_RDWR | O_CLOEXEC);
     if (null == -1)
-        return false;
-    for (int fd = 0; fd < 3; fd++)
+        log_warn("/dev/null cannot be opened, the terminal is kept: %s", strerror(errno));
+    for (int fd = 0; null != -1 && fd <= STDERR_FILENO; fd++)
         dup2(null, fd);
-    close(null);
-    return true;
+    if (null != -1)
+        close(null);
+    if (write(ready, "", 1) != 1)
+        log_warn("whoever started this server did not wait until it was ready");
+    close(ready);
 }
 
 static bool write_pidfile(const char *path) {
@@ -149,6 +201,7 @@ struct parts {
     struct bio *bio;
     struct server *server;
     struct net *net;
+    int ready; /* where the parent of a daemon waits; -1 = nobody does */
 };
 
 static void submit_log(void *ctx, struct log_cmd *cmd) {
@@ -203,6 +256,8 @@ static int serve(struct parts *p, struct config *c) {
         event_add(signals[i], NULL);
     log_info("zabra-server %s is ready, pid %d", PACKAGE_VERSION, (int)getpid());
     tell_supervisor("READY=1");
+    if (p->ready != -1)
+        tell_parent(p->ready);
     int result = net_run(p->net);
     for (size_t i = 0; i < ARRAY_LEN(signals); i++)
         event_free(signals[i]);
@@ -225,8 +280,8 @@ static void take_apart(struct parts *p, bool orderly) {
         posix_disk_close(p->files);
 }
 
-static int run(struct config *c) {
-    struct parts p = {0};
+static int run(struct config *c, int ready) {
+    struct parts p = {.ready = ready};
     char error[256];
     int code = EXIT_UNEXPECTED;
     p.files = posix_disk_open(c->data_dir, c->data_log_dir, c->datadir_autocreate, error, sizeof error);
@@ -282,7 +337,8 @@ static int start(int argc, char **argv, struct config *c, struct config_log *log
         fprintf(stderr, "error: the log file %s cannot be opened: %s\n", c->logfile, strerror(errno));
         return EXIT_BAD_CONFIG;
     }
-    if (c->daemonize && !daemonize()) {
+    int ready = -1;
+    if (c->daemonize && (ready = daemonize()) == -1) {
         log_error("cannot go to the background: %s", strerror(errno));
         return EXIT_UNEXPECTED;
     }
@@ -292,12 +348,13 @@ static int start(int argc, char **argv, struct config *c, struct config_log *log
     report(log, false);
     raise_descriptor_limit();
     signal(SIGPIPE, SIG_IGN);
-    return run(c);
+    return run(c, ready);
 }
 
 int main(int argc, char **argv) {
     struct config c;
     struct config_log log = {0};
+    hold_standard_descriptors();
     int code = start(argc, argv, &c, &log);
     config_log_free(&log);
     config_free(&c);

@@ -19,6 +19,7 @@ enum log_level log_threshold = LOG_LEVEL_INFO;
 static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
 static FILE *out; /* NULL = standard error */
 static char *out_path;
+static bool copy_errors;
 static char history[HISTORY_LINES][256];
 static unsigned history_next;
 
@@ -68,6 +69,12 @@ int log_reopen(void) {
     return result;
 }
 
+void log_copy_errors(bool on) {
+    pthread_mutex_lock(&lock);
+    copy_errors = on;
+    pthread_mutex_unlock(&lock);
+}
+
 static int format_time(char *buf, size_t size) {
     struct timeval tv;
     struct tm tm;
@@ -96,6 +103,8 @@ static void PRINTF_LIKE(2, 0) write_line(enum log_level level, const char *fmt, 
     snprintf(history[history_next++ % HISTORY_LINES], sizeof history[0], "%.*s", (int)size_min(len, 255), line);
     FILE *file = out != NULL ? out : stderr;
     fwrite(line, 1, len + 1, file);
+    if (copy_errors && file != stderr && level >= LOG_LEVEL_ERROR)
+        fwrite(line, 1, len + 1, stderr);
     pthread_mutex_unlock(&lock);
     errno = saved_errno;
 }

@@ -22,6 +22,8 @@ bool log_level_parse(const char *text, enum log_level *level);
 int log_open(const char *path);
 /* Opens the file of the last log_open again (after a rotation). Returns as log_open. */
 int log_reopen(void);
+/* From now on errors go to standard error as well, if the log is a file: somebody waits there for the start. */
+void log_copy_errors(bool on);
 /* Writes one line whatever the threshold. Keeps errno. */
 void log_write(enum log_level level, const char *fmt, ...) PRINTF_LIKE(2, 3);
 /* Writes one line and aborts the process. For broken invariants and exhausted memory only. */

@@ -230,10 +230,9 @@ class Process(Lifecycle):
         code, _, _ = self.run_server(config, "--daemonize", "yes", "--pidfile", pidfile, "--logfile", log,
                                      cwd=server.dir)
         self.assertEqual(code, 0)
-        self.wait_for(lambda: os.path.exists(pidfile) and store.read(pidfile), what="pid file")
         pid = int(store.read(pidfile))
         try:
-            self.assertIn("Mode: standalone", self.wait_for(lambda: self.word(server), what="an answer"))
+            self.assertIn("Mode: standalone", server.word("srvr"))
             self.assertEqual(os.getsid(pid), pid)
             self.assertEqual(os.readlink("/proc/%d/fd/0" % pid), "/dev/null")
             self.assertEqual(os.readlink("/proc/%d/fd/2" % pid), "/dev/null")
@@ -242,25 +241,89 @@ class Process(Lifecycle):
         self.pid_ends(pid)
         self.assertFalse(os.path.exists(pidfile))
 
-    @staticmethod
-    def word(server):
-        try:
-            return server.word("srvr")
-        except OSError:
-            return ""
-
     def test_daemon_with_relative_paths(self):
         """They mean the same as without going to the background."""
         server = self.zabra()
         config = server.write_config({"dataDir": "data", "clientPort": server.port, "clientPortAddress": "127.0.0.1"})
         code, _, _ = self.run_server(config, "--daemonize", "yes", "--pidfile", "zabra.pid", cwd=server.dir)
         self.assertEqual(code, 0)
-        pidfile = os.path.join(server.dir, "zabra.pid")
-        self.wait_for(lambda: os.path.exists(pidfile) and store.read(pidfile), what="pid file")
-        pid = int(store.read(pidfile))
+        pid = int(store.read(os.path.join(server.dir, "zabra.pid")))
         os.kill(pid, signal.SIGTERM)
         self.pid_ends(pid)
         self.assertTrue(os.path.exists(os.path.join(server.version2, "snapshot.0")))
+
+    def daemon(self, server, *args):
+        """Arguments for a daemon in the server's directory."""
+        config = server.write_config({"dataDir": server.data, "clientPort": server.port,
+                                      "clientPortAddress": "127.0.0.1"})
+        return [config, "--daemonize", "yes"] + list(args)
+
+    def test_daemon_that_fails(self):
+        """The exit code and the reason come from the process that was to go to the background."""
+        server = self.zabra()
+        log = os.path.join(server.dir, "zabra.log")
+        with socket.socket() as taken:
+            taken.bind(server.addr)
+            taken.listen()
+            for extra in ([], ["--logfile", log]):
+                code, _, err = self.run_server(*self.daemon(server), *extra, cwd=server.dir)
+                self.assertEqual(code, 1, err)
+                self.assertRegex(err, r"ERROR .*127\.0\.0\.1.*%d" % server.port)
+            self.assertIn("ERROR", store.read(log).decode())
+        code, _, err = self.run_server(*self.daemon(server, "--pidfile", "/nonexistent/pid"), cwd=server.dir)
+        self.assertEqual(code, 1)
+        self.assertIn("/nonexistent/pid", err)
+        shutil.rmtree(server.data)
+        with open(server.data, "w"):
+            pass
+        code, _, err = self.run_server(*self.daemon(server), cwd=server.dir)
+        self.assertEqual(code, DATA_DIR)
+        self.assertIn(server.data, err)
+
+    def start_daemon_that_hangs(self, server):
+        """Returns (parent, pid of the child, pid file). The pid file is a pipe: who opens it waits for a reader."""
+        pidfile = os.path.join(server.dir, "zabra.pid")
+        os.mkfifo(pidfile)
+        parent = subprocess.Popen([Zabra.binary()] + self.daemon(server, "--pidfile", pidfile), cwd=server.dir,
+                                  stdin=subprocess.DEVNULL, stderr=subprocess.PIPE)
+        self.addCleanup(parent.stderr.close)
+        self.addCleanup(parent.kill)
+        children = "/proc/%d/task/%d/children" % (parent.pid, parent.pid)
+        child = int(self.wait_for(lambda: store.read(children).split(), what="a child")[0])
+        self.wait_for(lambda: os.path.exists(os.path.join(server.version2, "snapshot.0")), what="a start")
+        return parent, child, pidfile
+
+    def test_parent_waits_for_the_daemon(self):
+        server = self.zabra()
+        parent, child, pidfile = self.start_daemon_that_hangs(server)
+        self.assertIsNone(parent.poll())
+        self.assertEqual(int(store.read(pidfile)), child)
+        self.assertEqual(parent.wait(RUN_TIME), 0)
+        self.assertIn("Mode: standalone", server.word("srvr"))
+        os.kill(child, signal.SIGTERM)
+        self.pid_ends(child)
+
+    def test_daemon_that_is_killed(self):
+        parent, child, _ = self.start_daemon_that_hangs(self.zabra())
+        os.kill(child, signal.SIGKILL)
+        self.assertEqual(parent.wait(RUN_TIME), 1)
+        self.assertIn(b"signal 9", parent.stderr.read())
+
+    def test_closed_standard_descriptors(self):
+        """No file of the server gets their numbers."""
+        server = self.zabra()
+        pidfile = os.path.join(server.dir, "zabra.pid")
+        done = subprocess.run(["sh", "-c", 'exec "$0" "$@" <&- >&- 2>&-', Zabra.binary()] +
+                              self.daemon(server, "--pidfile", pidfile), cwd=server.dir, timeout=RUN_TIME)
+        self.assertEqual(done.returncode, 0)
+        pid = int(store.read(pidfile))
+        try:
+            self.connect(server).create("/a")
+            for fd in range(3):
+                self.assertEqual(os.readlink("/proc/%d/fd/%d" % (pid, fd)), "/dev/null")
+        finally:
+            os.kill(pid, signal.SIGTERM)
+        self.pid_ends(pid)
 
     def stop_under_load(self, sig):
         """Exit status 0, and nothing that was answered is missing."""
