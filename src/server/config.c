@@ -385,10 +385,11 @@ static void report_unknown(const char *name, const char *origin, enum config_ran
     enum config_severity severity = rank == CONFIG_RANK_COMMAND ? CONFIG_ERROR : CONFIG_WARNING;
     size_t before = log->count;
     config_log_add(log, severity, "%s: unknown option '%.200s'%s%s%s%s", origin, name,
-                   severity == CONFIG_WARNING ? " is ignored" : "", nearest != NULL ? "; did you mean '" : "",
+                   severity == CONFIG_WARNING ? CONFIG_IGNORED : "", nearest != NULL ? "; did you mean '" : "",
                    nearest != NULL ? nearest : "", nearest != NULL ? "'?" : "");
-    if (log->count > before)
-        log->items[before].unknown_name = severity == CONFIG_WARNING;
+    if (log->count > before && severity == CONFIG_WARNING) {
+        log->items[before].ignored_at = (size_t)snprintf(NULL, 0, "%s: unknown option '%.200s'", origin, name);
+    }
 }
 
 bool config_apply(struct config *c, const char *name, const char *value, const char *origin, enum config_rank rank,

@@ -154,7 +154,7 @@ enum config_severity { CONFIG_NOTICE, CONFIG_WARNING, CONFIG_ERROR };
 
 struct config_message {
     enum config_severity severity;
-    bool unknown_name; /* a warning that config_validate makes an error if it is to be strict */
+    size_t ignored_at; /* private: of an unknown name, where the text says that it is ignored; 0 = of anything else */
     char *text;        /* begins with file and line where there is one; the value of a secret is never in it */
 };
 

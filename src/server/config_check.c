@@ -484,13 +484,19 @@ static void tell_meaningless(const struct config *c, struct config_log *log) {
     buf_free(&list);
 }
 
+/* What was a warning becomes an error, and no longer says that the option is ignored. */
 static void refuse_unknown(struct config_log *log) {
+    size_t skip = strlen(CONFIG_IGNORED);
     for (size_t i = 0; i < log->count; i++) {
         struct config_message *m = &log->items[i];
-        if (m->unknown_name && m->severity == CONFIG_WARNING) {
-            m->severity = CONFIG_ERROR;
-            log->errors++;
-        }
+        if (m->ignored_at == 0)
+            continue;
+        char *at = m->text + size_min(m->ignored_at, strlen(m->text));
+        if (strncmp(at, CONFIG_IGNORED, skip) == 0)
+            memmove(at, at + skip, strlen(at + skip) + 1);
+        m->ignored_at = 0;
+        m->severity = CONFIG_ERROR;
+        log->errors++;
     }
 }
 

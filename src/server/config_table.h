@@ -100,6 +100,9 @@ void config_entry_put(struct config *c, const char *name, const char *value, con
 bool config_apply(struct config *c, const char *name, const char *value, const char *origin, enum config_rank rank,
                   struct config_log *log);
 
+/* What a warning about an unknown name says behind the name. */
+#define CONFIG_IGNORED " is ignored"
+
 extern const char config_command_origin[]; /* "command line" */
 
 void config_log_add(struct config_log *log, enum config_severity severity, const char *fmt, ...) PRINTF_LIKE(3, 4);

@@ -134,6 +134,7 @@ class Config(Lifecycle):
             code, _, err = self.run_server(path, *extra)
             self.assertEqual(code, BAD_CONFIG, extra)
             self.assertRegex(err, r"%s:4: .*tickTme.*tickTime" % re.escape(path))
+            self.assertNotIn("is ignored", err)
 
     def test_check_config(self):
         path, code, out, err = self.check("clientPort=2181\ndataDir=/nonexistent/zk\n", "--check-config")

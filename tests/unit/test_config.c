@@ -674,7 +674,14 @@ START_TEST(unknown_names_when_strict) {
     ck_assert_uint_eq(msgs.errors, 0);
     load_checked("tickTme=1\nstrictConfig yes\ntickTmee=1");
     ck_assert_uint_eq(msgs.errors, 2);
-    ASSERT_ERROR("zoo.cfg:1: unknown option 'tickTme'");
+    ASSERT_ERROR("zoo.cfg:1: unknown option 'tickTme'; did you mean 'tickTime'?");
+    ASSERT_ERROR("zoo.cfg:3: unknown option 'tickTmee'; did you mean 'tickTime'?");
+    load_checked("a is ignored=1\nstrictConfig yes\n=2");
+    ck_assert_uint_eq(msgs.errors, 2);
+    ASSERT_ERROR("zoo.cfg:1: unknown option 'a'");
+    ASSERT_ERROR("zoo.cfg:3: unknown option ''");
+    for (size_t i = 0; i < msgs.count; i++)
+        ck_assert_ptr_null(strstr(msgs.items[i].text, "is ignored"));
     load("tickTme=1\ndir /d\nport 1");
     config_validate(&cfg, true, &msgs);
     ck_assert_uint_eq(msgs.errors, 1);
