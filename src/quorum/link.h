@@ -1,0 +1,53 @@
+/* A connection to another server of the ensemble, as the state machines see it. net/ makes links of bufferevents, the
+ * simulator of its queue. */
+#ifndef ZABRA_QUORUM_LINK_H
+#define ZABRA_QUORUM_LINK_H
+
+#include "base/common.h"
+
+enum link_port { LINK_ELECTION, LINK_QUORUM };
+
+struct link_address {
+    const char *host;
+    int port;
+};
+
+struct link;
+
+/* What a link's owner wants to hear. The owner is free to close the link in any of these calls but closed. */
+struct link_events {
+    /* A dialled link is connected: it may be sent on. */
+    void (*opened)(struct link *l);
+    /* Bytes are there, together with those that were left over last time. Returns how many were used up. */
+    size_t (*received)(struct link *l, const uint8_t *data, size_t len);
+    /* The peer closed it, it failed, or it could not be connected (reason, for the log). It is gone after the return. Not
+     * called for links that their owner closes. */
+    void (*closed)(struct link *l, const char *reason);
+};
+
+/* Embedded by whoever provides links. */
+struct link {
+    const struct link_events *events;
+    void *owner;
+    char peer[64]; /* printable address of the other side */
+};
+
+/* Provided by the world; each function only enqueues and never calls back. */
+struct link_ops {
+    /* Connects to one of the addresses, whichever answers first; the names are looked up each time. What comes of it is
+     * told by opened or closed. timeout_ms bounds the attempt. */
+    struct link *(*dial)(void *ctx, const struct link_address *addresses, int count, int64_t timeout_ms,
+                         const struct link_events *events, void *owner);
+    /* Copies the bytes; they leave in order, later. */
+    void (*send)(void *ctx, struct link *l, const void *data, size_t len);
+    /* What was sent before is still delivered if that works without waiting long. No more events come. */
+    void (*close)(void *ctx, struct link *l);
+    /* Bytes that were sent and have not left yet. */
+    size_t (*unsent)(void *ctx, const struct link *l);
+    /* No bytes are read, and no received comes, while paused. */
+    void (*pause)(void *ctx, struct link *l, bool paused);
+    /* Opens or closes a port of our own. Accepted links arrive as quorum_accepted calls. */
+    void (*listen)(void *ctx, enum link_port port, bool on);
+};
+
+#endif
