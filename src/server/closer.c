@@ -168,13 +168,14 @@ static void propose(struct server *s, struct closer *c) {
     while ((p = hmap_next(&c->parents, &cursor)) != NULL)
         for (; p != NULL; p = p->collision)
             change_parent(s, c->r, d.zxid, p);
-    /* Old servers leave the list out: everybody deletes what is still owned. */
-    if (s->config->close_session_txn_enabled) {
+    /* Without the list everybody deletes what is still owned, as in old versions. A digest would be taken for it then. */
+    bool listed = s->config->close_session_txn_enabled;
+    if (listed) {
         jute_put_int(d.b, c->count);
         buf_append(d.b, c->paths.data, c->paths.len);
     }
     session->close_prepared = true;
-    draft_propose(s, c->r, &d, true);
+    draft_propose(s, c->r, &d, listed);
     forget(c);
 }
 

@@ -268,7 +268,8 @@ static void put_end(struct snapshotter *p) {
         flush_chunk(p);
         push_job(p, SNAPJOB_SEAL);
     }
-    if (c->serialize_last_processed_zxid) {
+    /* A reader of 3.9 tells the two sections apart by its own options only: the second one never stands alone. */
+    if (c->digest_enabled && c->serialize_last_processed_zxid) {
         snapshot_put_last_zxid(&p->chunk, p->zxid);
         flush_chunk(p);
         push_job(p, SNAPJOB_SEAL);

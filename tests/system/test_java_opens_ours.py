@@ -192,6 +192,58 @@ class Kinds(JavaTest):
         self.and_back(self.opened(server.data, tree), tree, live)
 
 
+    def without(self, **left_out):
+        """Options that leave something out: what is left out, Java must not miss."""
+        server = self.zabra(dict(left_out, snapCount=20))
+        server.start()
+        live = self.connect(server, timeout=60000)
+        live.create("/e", b"live", flags=EPHEMERAL)
+        for n in range(60):
+            live.create("/n%d" % n, b"x")
+        self.wait_for(lambda: len(store.named(server.version2, "snapshot")) > 1, what="a snapshot")
+        gone = self.connect(server, timeout=60000)
+        for n in range(3):
+            gone.create("/gone%d" % n, flags=EPHEMERAL)
+        gone.end_session()
+        empty = self.connect(server, timeout=60000)
+        empty.end_session()
+        live.create("/last")
+        tree = store.read_all(server.addr)
+        server.stop()
+        for options in (left_out, {}):
+            java = self.java(options, data=server.data)
+            java.start()
+            self.assert_same_tree(tree, store.read_all(java.addr), "in Java with %r" % options)
+            self.assertEqual(java.mntr()["zk_digest_mismatches_count"], "0")
+            java.kill()
+        java.start()
+        self.and_back(java, tree, live)
+        return store.log_entries(server.version2), [store.load_snapshot(p) for p in store.named(server.version2, "snapshot")]
+
+    def test_without_digests(self):
+        entries, snapshots = self.without(**{"digest.enabled": "false"})
+        self.assertEqual({e.digest for e in entries}, {None})
+        self.assertEqual({(s.digest, s.last_zxid) for s in snapshots}, {(None, None)})
+
+    def test_without_zxid_section(self):
+        _, snapshots = self.without(**{"serializeLastProcessedZxid.enabled": "false"})
+        self.assertEqual({s.last_zxid for s in snapshots}, {None})
+        self.assertNotIn(None, [s.digest for s in snapshots])
+
+    def test_without_lists_of_ephemerals(self):
+        entries, _ = self.without(**{"closeSessionTxn.enabled": "false"})
+        self.check_closes(entries)
+        self.assertNotIn(None, [e.digest for e in entries if e.type not in (store.ERROR, store.CLOSE_SESSION)])
+
+    def test_without_both(self):
+        entries, _ = self.without(**{"closeSessionTxn.enabled": "false", "digest.enabled": "false"})
+        self.check_closes(entries)
+
+    def check_closes(self, entries):
+        closes = [e for e in entries if e.type == store.CLOSE_SESSION]
+        self.assertGreater(len(closes), 1)
+        self.assertEqual({(e.body, e.digest) for e in closes}, {(b"", None)})
+
     def test_reaped_nodes(self):
         """Containers and TTL nodes that the server deleted by itself."""
         server = self.zabra({"znode.container.checkIntervalMs": 50})
