@@ -61,9 +61,25 @@ static struct synced_position position_of(const struct logwriter *w, bool orderl
         .known = true, .log_zxid = w->log_zxid, .offset = w->position, .zxid = w->last_zxid, .orderly = orderly};
 }
 
+/* Gives back what was reserved behind the last entry: unlike a sparse tail it takes up real blocks. That this may fail, or
+ * be undone by a crash, does no harm. True if the file was cut. */
+static bool cut_padding(struct logwriter *w) {
+    if (w->size <= w->position)
+        return false;
+    int err = w->disk->truncate(w->disk->ctx, w->file, w->position);
+    if (err != 0)
+        log_warn("the space reserved at the end of a finished log could not be given back: %s", strerror(-err));
+    else
+        w->size = w->position;
+    return err == 0;
+}
+
+/* The cut comes before the sync: once an orderly end is noted nothing touches the file any more. After a power loss in
+ * between, the file ends in zeros or at the cut, and the side file vouches for less than there is. */
 static void close_orderly(struct logwriter *w) {
     const char *what = "fdatasync";
-    int err = w->options.force_sync ? 0 : disk_fdatasync(w->disk, w->file);
+    bool cut = cut_padding(w);
+    int err = cut || !w->options.force_sync ? disk_fdatasync(w->disk, w->file) : 0;
     if (err == 0) {
         struct synced_position position = position_of(w, true);
         what = SIDE_FILE_NAME;
@@ -177,13 +193,9 @@ static int announce_log(struct logwriter *w, struct log_cmd *cmd) {
     return err != 0 ? failed(cmd, err, "write of " SIDE_FILE_NAME) : 0;
 }
 
-/* Closes the current file and gives back what was reserved behind its last entry: unlike a sparse tail it takes up real
- * blocks. That this may fail, or be undone by a crash, does no harm. */
 static void close_current(struct logwriter *w) {
-    const struct disk *d = w->disk;
-    if (w->size > w->position && d->truncate(d->ctx, w->file, w->position) != 0)
-        log_warn("the space reserved at the end of a finished log could not be given back");
-    d->close(d->ctx, w->file);
+    cut_padding(w);
+    w->disk->close(w->disk->ctx, w->file);
     w->file = -1;
 }
 

@@ -53,7 +53,7 @@ struct logwriter_options {
 
 struct logwriter;
 struct logwriter *logwriter_new(const struct disk *d, const struct logwriter_options *options);
-/* Closes the current file; on an orderly stop the synced position is noted first. */
+/* Closes the current file; on an orderly stop its unused blocks are given back and the synced position is noted first. */
 void logwriter_free(struct logwriter *w, bool orderly);
 /* Does the command and fills in its result. An APPEND that fails for lack of space leaves the file as it was before (cut
  * back to the last synced position), so that the same command may be executed again; after any other failure of an

@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "base/log.h"
+#include "base/mem.h"
 #include "store/recovery_internal.h"
 
 #define CANDIDATES_MAX 100
@@ -222,8 +223,10 @@ static bool check_end(struct recovery *r) {
 
 static bool replay(struct recovery *r) {
     int64_t start_us = r->disk->clock_us(r->disk->ctx);
+    r->ends = mem_calloc((size_t)r->logs.count + 1, sizeof *r->ends);
     if (!choose_logs(r) || !recovery_replay(r) || !check_end(r) || !repair_sync(r))
         return false;
+    repair_give_back(r);
     r->result->replay_us = r->disk->clock_us(r->disk->ctx) - start_us;
     log_info("replayed %llu transactions in %lld ms, last zxid 0x%llx", (unsigned long long)r->result->txns_replayed,
              (long long)(r->result->replay_us / 1000), (unsigned long long)r->result->last_zxid);
@@ -238,4 +241,5 @@ void recovery_run(const struct disk *d, const struct recovery_options *options, 
     zassert(ok == (result->status == RECOVERY_OK));
     store_files_free(&r.snapshots);
     store_files_free(&r.logs);
+    mem_free(r.ends);
 }

@@ -14,6 +14,7 @@ struct recovery {
     struct synced_position side;
     struct store_files snapshots, logs;
     int first_log; /* of logs: those before it are not needed */
+    int64_t *ends; /* by index in logs: where the entries end, if nothing but zeros follows; 0 = no zeros, or not known */
     int64_t side_log_end; /* where the entries end in the log that the side file names; 0 = not read */
     bool no_start; /* no snapshot: the logs may begin anywhere (snapshot.trust.empty) */
 };
@@ -37,6 +38,8 @@ bool repair_set_aside(struct recovery *r, int log, const char *why);
 /* Makes durable what was read and might not be: a server that was killed leaves written, unsynced bytes behind, and one
  * whose sync failed leaves bytes in the cache that no sync writes any more. */
 bool repair_sync(struct recovery *r);
+/* Cuts off the zeros behind logs that ended well. Not before repair_sync; nothing is appended to any of them again. */
+void repair_give_back(struct recovery *r);
 /* The side file speaks of logs that are gone, and that was accepted. */
 bool repair_forget_side_file(struct recovery *r);
 /* Removes left-over temporary files of ours. */

@@ -209,6 +209,25 @@ bool repair_sync(struct recovery *r) {
     return err == 0 || recovery_disk_failed(r, err, "sync of", "the log directory");
 }
 
+/* A server that did not stop in order leaves all that it had reserved behind its last entry, as real blocks. A cut that
+ * fails, or that a crash undoes, leaves zeros, as before. */
+static int give_back(const struct disk *d, const char *name, int64_t end) {
+    int handle = d->open(d->ctx, DISK_LOG, name, DISK_READWRITE);
+    if (handle < 0)
+        return handle;
+    int err = d->truncate(d->ctx, handle, end);
+    d->close(d->ctx, handle);
+    return err;
+}
+
+void repair_give_back(struct recovery *r) {
+    for (int i = r->first_log; i < r->logs.count && !r->options->dry_run; i++) {
+        int err = r->ends[i] != 0 ? give_back(r->disk, r->logs.items[i].name, r->ends[i]) : 0;
+        if (err != 0)
+            log_warn("the space reserved at the end of %s could not be given back: %s", r->logs.items[i].name, strerror(-err));
+    }
+}
+
 bool repair_forget_side_file(struct recovery *r) {
     int err = r->disk->unlink(r->disk->ctx, DISK_LOG, SIDE_FILE_NAME);
     if (err == 0)

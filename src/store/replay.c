@@ -211,12 +211,20 @@ static bool on_damage(struct replay *p, struct damage *d) {
     return cut_here(p, d->offset, true, why);
 }
 
+/* The log ends where it should. What follows is looked at before it is ever cut off: it must be nothing but zeros. */
+static bool ends_well(struct replay *p, int64_t offset) {
+    if (offset >= TXNLOG_HEADER_BYTES && txnlog_reader_size(p->reader) > offset && !p->r->options->dry_run &&
+        txnlog_reader_data_end(p->reader, offset) == offset && txnlog_reader_err(p->reader) == 0)
+        p->r->ends[p->log] = offset;
+    return true;
+}
+
 /* A log that ends cleanly: is that where it must end? */
 static bool on_end(struct replay *p, int64_t offset) {
     const struct synced_position *side = &p->r->side;
     bool side_log = is_side_log(p);
     if (side_log && side->orderly && offset == side->offset)
-        return true;
+        return ends_well(p, offset);
     if (side_log && is_synced(p, offset)) {
         struct damage d = {DAMAGE_TOO_SHORT, .what = "it ends too early", .offset = offset};
         d.java_goes_on = offset == txnlog_reader_size(p->reader);
@@ -226,12 +234,12 @@ static bool on_end(struct replay *p, int64_t offset) {
     if (!find_later(p, &later))
         return false;
     if (goes_on(p, &later))
-        return true;
+        return ends_well(p, offset);
     int64_t end = txnlog_reader_data_end(p->reader, offset);
     if (txnlog_reader_err(p->reader) != 0)
         return recovery_disk_failed(p->r, txnlog_reader_err(p->reader), "reading", log_name(p));
     if (end == offset)
-        return true;
+        return ends_well(p, offset);
     struct damage d = {DAMAGE_ZEROS, .what = "zeros where an entry should be", .offset = offset, .java_goes_on = true};
     return on_damage(p, &d);
 }

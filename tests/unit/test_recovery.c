@@ -534,19 +534,59 @@ START_TEST(no_room_for_the_tail) {
 }
 END_TEST
 
-START_TEST(orderly_end_needs_no_look) {
+static void pad(const char *name, int64_t size) {
+    int h = disk.disk.open(disk.disk.ctx, DISK_LOG, name, DISK_READWRITE);
+    int64_t from = disk.disk.size(disk.disk.ctx, h);
+    ck_assert_int_eq(disk.disk.allocate(disk.disk.ctx, h, from, size - from), 0);
+    disk.disk.close(disk.disk.ctx, h);
+}
+
+/* What was reserved behind the entries is given back, after an orderly end and after a crash; the look at it is needed only
+ * once. */
+START_TEST(padding_is_given_back) {
     struct one_log l = make_one_log(0);
     put_bytes("log.1", &l.bytes, l.bytes.len);
-    put_side(1, l.offsets[ENTRIES], true);
-    int h = disk.disk.open(disk.disk.ctx, DISK_LOG, "log.1", DISK_READWRITE);
-    ck_assert_int_eq(disk.disk.allocate(disk.disk.ctx, h, 0, 16 << 20), 0);
-    disk.disk.close(disk.disk.ctx, h);
+    put_side(1, _i == 0 ? l.offsets[ENTRIES] : l.offsets[2], _i == 0);
+    pad("log.1", 16 << 20);
     simdisk_clear_faults(&disk);
+    options.dry_run = true;
+    recover();
+    expect_ok(ENTRIES, false);
+    ck_assert_uint_eq(size_of("log.1"), 16 << 20);
+    options.dry_run = false;
+    recover();
+    expect_ok(ENTRIES, false);
+    ck_assert_str_eq(result.message, "");
+    ck_assert_uint_eq(size_of("log.1"), (size_t)l.offsets[ENTRIES]);
     disk.counted_ops = SIMDISK_BIT(SIMDISK_READ);
+    disk.calls = 0;
     recover();
     expect_ok(ENTRIES, false);
     ck_assert_uint_lt(disk.calls, 20); /* 64 and more with the padding */
     buf_free(&l.bytes);
+}
+END_TEST
+
+/* It is no reason not to start, and a crash meanwhile does no harm. */
+START_TEST(padding_that_stays) {
+    for (uint64_t seed = 0; seed < 20; seed++) {
+        struct buf b = make_log(1, 5, 4096, NULL);
+        start_over();
+        put_bytes("log.1", &b, b.len);
+        put_side(1, 16, false);
+        simdisk_clear_faults(&disk);
+        disk.counted_ops = SIMDISK_BIT(SIMDISK_TRUNCATE);
+        disk.fail_at = seed % 2;
+        disk.fail_errno = -ENOSPC;
+        recover();
+        ck_assert_uint_eq(disk.calls, 1);
+        expect_ok(5, false);
+        ck_assert_int_eq(size_of("log.1") == 4096, seed % 2);
+        simdisk_crash(&disk, seed);
+        recover();
+        expect_ok(5, false);
+        buf_free(&b);
+    }
 }
 END_TEST
 
@@ -565,6 +605,30 @@ static void put_torn_log(const char *name, zxid_t first, zxid_t last, size_t tor
     buf_free(&b);
     buf_free(&next);
 }
+
+/* Of all logs that are read, one without entries included; a log that ends in damage stays as it is. */
+START_TEST(padding_of_several_logs) {
+    struct buf a = make_log(1, 3, 0, NULL), c = make_log(7, 9, 0, NULL), none = make_log(10, 9, 0, NULL);
+    put_bytes("log.1", &a, a.len);
+    put_torn_log("log.4", 4, 6, 60, 0);
+    put_bytes("log.7", &c, c.len);
+    put_bytes("log.a", &none, none.len);
+    const char *const names[] = {"log.1", "log.4", "log.7", "log.a"};
+    const size_t sizes[] = {a.len, 1 << 16, c.len, none.len};
+    for (size_t i = 0; i < ARRAY_LEN(names); i++)
+        pad(names[i], 1 << 16);
+    put_side(10, 16, false);
+    for (int round = 0; round < 2; round++) {
+        recover();
+        expect_ok(9, false);
+        for (size_t i = 0; i < ARRAY_LEN(names); i++)
+            ck_assert_msg(size_of(names[i]) == sizes[i], "%s has %zu bytes", names[i], size_of(names[i]));
+    }
+    buf_free(&a);
+    buf_free(&c);
+    buf_free(&none);
+}
+END_TEST
 
 /* Java leaves a torn tail as it is and goes on in the next log; what it gave up has the same zxid there. */
 START_TEST(tail_given_up_earlier) {
@@ -1277,7 +1341,8 @@ static void add_one_log(Suite *suite) {
     tcase_add_test(tc, dry_run_cuts_nothing);
     tcase_add_test(tc, cut_lowers_the_side_file);
     tcase_add_test(tc, no_room_for_the_tail);
-    tcase_add_test(tc, orderly_end_needs_no_look);
+    tcase_add_loop_test(tc, padding_is_given_back, 0, 2);
+    tcase_add_test(tc, padding_that_stays);
     tcase_set_timeout(tc, 300);
     suite_add_tcase(suite, tc);
 }
@@ -1285,6 +1350,7 @@ static void add_one_log(Suite *suite) {
 static void add_several_logs(Suite *suite) {
     TCase *tc = tcase_create("several logs");
     tcase_add_checked_fixture(tc, setup, teardown);
+    tcase_add_test(tc, padding_of_several_logs);
     tcase_add_loop_test(tc, tail_given_up_earlier, 0, 4);
     tcase_add_test(tc, damaged_entry_given_up_earlier);
     tcase_add_test(tc, damaged_end_before_a_later_log);
