@@ -62,6 +62,8 @@ static void attach(struct server *s, struct conn *c, struct session *session) {
     c->session = session;
     c->session_id = session->id;
     session_touch(&s->sessions, session, s->now);
+    if (s->role->touched != NULL)
+        s->role->touched(s, session);
 }
 
 void connect_let_go(struct server *s, struct conn *c) {
@@ -107,14 +109,34 @@ static void renew(struct server *s, struct conn *c, const struct connect_request
         conn_close_later(old, CONN_CLOSE_NOW);
     }
     session_password(req->session_id, password);
+    bool asks = s->role->renew != NULL;
     bool password_fits = req->password.len == PASSWORD_BYTES && memcmp(req->password.data, password, PASSWORD_BYTES) == 0;
-    if (session == NULL || session->closing || !session->in_db || !password_fits) {
-        log_info("session 0x%llx of %s cannot be renewed: %s", (unsigned long long)req->session_id, c->peer,
-                 !password_fits ? "wrong password" : "expired or unknown");
+    if (!password_fits)
+        log_info("session 0x%llx of %s cannot be renewed: wrong password", (unsigned long long)req->session_id, c->peer);
+    if (asks && password_fits)
+        s->role->renew(s, c, req->session_id, timeout_ms);
+    else
+        connect_renewed(s, c, req->session_id, timeout_ms,
+                        password_fits && session != NULL && !session->closing && session->in_db);
+}
+
+void connect_renewed(struct server *s, struct conn *c, session_id_t id, int32_t timeout_ms, bool valid) {
+    struct session *session = session_find(&s->sessions, id);
+    if (!valid) {
+        log_info("session 0x%llx of %s cannot be renewed", (unsigned long long)id, c->peer);
         connect_reply(s, c, NULL);
         return;
     }
+    /* The leader may know a session whose createSession has not come here yet. */
+    if (session == NULL)
+        session = session_add(&s->sessions, id, timeout_ms);
+    if (session->conn != NULL) {
+        struct conn *old = session->conn;
+        connect_let_go(s, old);
+        conn_close_later(old, CONN_CLOSE_NOW);
+    }
     session->live_timeout_ms = timeout_ms;
+    session->owner = OWNER_SELF;
     attach(s, c, session);
     connect_reply(s, c, session);
 }
@@ -123,7 +145,15 @@ static void create(struct server *s, struct conn *c, int32_t timeout_ms) {
     struct session *session = session_add(&s->sessions, session_next_id(&s->sessions), timeout_ms);
     attach(s, c, session);
     struct request *r = request_new(s, c, REQUEST_CONNECT, 0, OP_CREATE_SESSION, 0);
-    prepare_create_session(s, r, timeout_ms);
+    session->owner = OWNER_SELF;
+    if (s->role->orders) {
+        prepare_create_session(s, r, timeout_ms);
+        return;
+    }
+    uint8_t body[4];
+    be32_store(body, (uint32_t)timeout_ms);
+    r->forwarded = true;
+    s->role->forward(s, r, (struct slice){(const char *)body, sizeof body});
 }
 
 void connect_frame(struct server *s, struct conn *c, const uint8_t *frame, size_t len) {

@@ -109,7 +109,7 @@ static void abandon_requests(struct server *s, struct conn *c) {
     LIST_FOREACH(r, &c->requests, struct request, conn_link) {
         r->conn = NULL;
         list_remove(&r->conn_link);
-        if (r->kind == REQUEST_READ || r->kind == REQUEST_REFUSED)
+        if (r->kind == REQUEST_READ || r->kind == REQUEST_REFUSED || r->forwarded)
             request_done(s, r);
     }
     c->in_flight = 0;
@@ -282,14 +282,31 @@ static void handle_unknown(struct server *s, struct conn *c, int32_t xid, int32_
 }
 
 static void handle_read(struct server *s, struct conn *c, int32_t xid, int32_t op, struct slice body) {
-    if (list_empty(&c->requests)) {
+    bool asks = op == OP_SYNC && s->role->sync != NULL;
+    if (list_empty(&c->requests) && !asks) {
         reads_execute(s, c, xid, op, body, c->identities.count);
         metrics_latency(&s->metrics, op, 0);
         return;
     }
-    struct request *r = request_new(s, c, REQUEST_READ, xid, op, body.len);
+    struct request *r = request_new(s, c, asks ? REQUEST_SYNC : REQUEST_READ, xid, op, body.len);
     if (body.len != 0)
         memcpy(r->body, body.data, body.len);
+    if (asks)
+        s->role->sync(s, r);
+}
+
+/* On a learner. A body that does not decode stays here: leaders have been seen to stumble over such requests. */
+static void forward(struct server *s, struct conn *c, int32_t xid, int32_t op, struct slice body) {
+    struct buf stat_results = BUF_INIT;
+    if (!prepare_decodes(op, body, &stat_results)) {
+        buf_free(&stat_results);
+        refuse(s, c, xid, op, ZK_MARSHALLING_ERROR);
+        return;
+    }
+    struct request *r = request_new(s, c, REQUEST_WRITE, xid, op, 0);
+    r->forwarded = true;
+    r->stat_results = stat_results;
+    s->role->forward(s, r, body);
 }
 
 static void handle_write(struct server *s, struct conn *c, int32_t xid, int32_t op, struct slice body) {
@@ -300,6 +317,10 @@ static void handle_write(struct server *s, struct conn *c, int32_t xid, int32_t 
                      s->disk_full || diskguard_critical(s) ? "the disk is full" : "maxmemory is reached",
                      (unsigned long long)suppressed);
         refuse(s, c, xid, op, ZK_QUOTA_EXCEEDED);
+        return;
+    }
+    if (!s->role->orders) {
+        forward(s, c, xid, op, body);
         return;
     }
     struct request *r = request_new(s, c, REQUEST_WRITE, xid, op, 0);
@@ -380,6 +401,8 @@ void server_conn_frame(struct server *s, struct conn *c, const uint8_t *frame, s
     if (session == NULL || session->closing)
         return; /* it ended meanwhile: dropped without a reply, the close follows */
     session_touch(&s->sessions, session, now);
+    if (s->role->touched != NULL)
+        s->role->touched(s, session);
     c->last_op = op;
     if (xid >= 0 || op == OP_CLOSE_SESSION)
         c->last_cxid = xid;

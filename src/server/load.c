@@ -160,7 +160,7 @@ void server_recover(struct server *s, struct recovery_result *result, struct now
         return;
     drop_orphans(s);
     s->digest_from = 0;
-    s->last_prepared = s->committed = s->last_applied;
+    s->last_prepared = s->logged = s->committed = s->last_applied;
     s->prepared_digest = tree_digest(s->tree);
     s->good_snapshot = result->snapshot_zxid;
     s->txns_since_snapshot = result->txns_replayed;

@@ -59,6 +59,24 @@ void pipeline_propose(struct server *s, struct request *r, size_t offset, size_t
     metric_count(&s->metrics, METRIC_PREP_PROCESSOR_REQUEST_QUEUED, 1);
     metric_count(&s->metrics, METRIC_SYNC_PROCESSOR_REQUEST_QUEUED, 1);
     snapshotter_check_trigger(s);
+    if (s->role->proposed != NULL)
+        s->role->proposed(s, r);
+}
+
+struct slice request_payload(const struct request *r) {
+    return (struct slice){(const char *)r->batch->data.data + r->offset, r->len};
+}
+
+void pipeline_accept(struct server *s, zxid_t zxid, struct slice payload) {
+    struct request *r = request_new(s, NULL, REQUEST_WRITE, 0, OP_ERROR, 0);
+    struct buf *b = &pipeline_batch(s)->data;
+    size_t entry = txnlog_entry_begin(b);
+    size_t offset = b->len;
+    buf_append(b, payload.data, payload.len);
+    txnlog_entry_end(b, entry);
+    s->last_prepared = zxid;
+    r->zxid = zxid;
+    pipeline_propose(s, r, offset, payload.len);
 }
 
 void pipeline_submit(struct server *s) {
@@ -102,7 +120,7 @@ static bool payload_grows(const struct txn *t) {
 
 /* Encodes the transaction again at the end of the batch: as an error if it grows, else as it is, without its digest. */
 static void shed_one(struct server *s, struct request *r, struct batch *to) {
-    struct slice payload = {(const char *)r->batch->data.data + r->offset, r->len};
+    struct slice payload = request_payload(r);
     struct txn_header h;
     struct txn t;
     int32_t digest_version;
@@ -181,7 +199,7 @@ static void append_found_no_space(struct server *s) {
         batch_unref(s, f);
     }
     s->filling = b;
-    if (s->config->disk_reserve_bytes > 0 && ++s->no_space_tries == SHED_AFTER_TRIES)
+    if (s->role->standalone && s->config->disk_reserve_bytes > 0 && ++s->no_space_tries == SHED_AFTER_TRIES)
         shed_growth(s, b);
 }
 
@@ -217,9 +235,9 @@ void pipeline_append_done(struct server *s, struct log_cmd *cmd) {
             log_warn("syncing the transaction log took %lld ms, writes waited for it (file size %lld bytes)",
                      (long long)(cmd->sync_us / 1000), (long long)cmd->file_size);
     }
-    /* A quorum of one: what is synced here is committed. */
-    s->committed = cmd->last_zxid;
+    s->logged = cmd->last_zxid;
     batch_unref(s, b);
+    s->role->logged(s, s->logged);
     pipeline_submit(s);
     pipeline_apply(s);
 }
@@ -243,6 +261,7 @@ struct request *request_new(struct server *s, struct conn *c, enum request_kind 
         r->identities = c->identities.count;
         r->session_id = c->session_id;
         list_push(&c->requests, &r->conn_link);
+        r->origin = OWNER_SELF;
         if (xid > 0)
             c->in_flight++;
     }
@@ -273,7 +292,19 @@ void request_done(struct server *s, struct request *r) {
     s->queued_bytes -= r->charged;
     s->large_bytes -= r->large;
     buf_free(&r->stat_results);
+    if (r->remote != NULL) {
+        identity_set_free(r->remote);
+        mem_free(r->remote);
+    }
     mem_free(r);
+}
+
+void server_synced(struct server *s, struct request *r) {
+    r->kind = REQUEST_READ;
+    if (r->conn == NULL)
+        request_done(s, r);
+    else
+        request_run_reads(s, r->conn);
 }
 
 void request_run_reads(struct server *s, struct conn *c) {
@@ -292,18 +323,36 @@ void request_run_reads(struct server *s, struct conn *c) {
 
 /* ------------------------------------------------------------------ apply */
 
+/* On a learner: the request of a client of ours that this transaction answers, or NULL. */
+static struct request *find_forwarded(const struct server *s, const struct request *r) {
+    struct jute_in in = jute_in(r->batch->data.data + r->offset, r->len);
+    struct txn_header h = txn_header_get(&in);
+    const struct session *session = session_find(&s->sessions, h.client_id);
+    if (session == NULL || session->conn == NULL || list_empty(&session->conn->requests))
+        return NULL;
+    struct request *first = LIST_FIRST(&session->conn->requests, struct request, conn_link);
+    if (!first->forwarded || first->xid != h.cxid || (first->op == OP_CREATE_SESSION) != (h.type == OP_CREATE_SESSION))
+        return NULL;
+    first->zxid = r->zxid;
+    return first;
+}
+
 static void apply_first(struct server *s) {
     struct request *r = LIST_FIRST(&s->outstanding, struct request, txn_link);
-    struct conn *c = r->conn;
+    struct request *forwarded = s->role->orders ? NULL : find_forwarded(s, r);
+    struct request *waiting = forwarded != NULL ? forwarded : r;
+    struct conn *c = waiting->conn;
     struct batch *b = r->batch;
-    zassert(c == NULL || c->requests.next == &r->conn_link);
+    zassert(c == NULL || c->requests.next == &waiting->conn_link);
     zassert(r->zxid == s->last_applied + 1 || zxid_epoch(r->zxid) > zxid_epoch(s->last_applied));
-    bool decoded = apply_payload(s, (struct slice){(const char *)b->data.data + r->offset, r->len}, r);
+    bool decoded = apply_payload(s, request_payload(r), waiting);
     zassert(decoded);
     prepare_changes_applied(s, r);
     s->outstanding_count--;
     batch_unref(s, b);
     request_done(s, r);
+    if (forwarded != NULL)
+        request_done(s, forwarded);
     if (c != NULL)
         request_run_reads(s, c);
 }

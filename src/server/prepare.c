@@ -121,11 +121,11 @@ static void put_sub_error(struct buf *b, int err) {
     txn_sub_end(b, sub);
 }
 
-static void note_stat_result(struct request *r, int32_t index) {
-    size_t more = (size_t)index + 1 - r->stat_results.len;
-    memset(buf_tail(&r->stat_results, more), 0, more);
-    r->stat_results.len += more;
-    r->stat_results.data[index] = 1;
+static void note_stat_result(struct buf *results, int32_t index) {
+    size_t more = (size_t)index + 1 - results->len;
+    memset(buf_tail(results, more), 0, more);
+    results->len += more;
+    results->data[index] = 1;
 }
 
 static void prepare_multi(struct server *s, struct request *r, struct slice body) {
@@ -151,7 +151,7 @@ static void prepare_multi(struct server *s, struct request *r, struct slice body
         if (failed == ZK_OK && txn.type == OP_CREATE2) {
             /* ZooKeeper before 3.8.2 cannot read it inside a multi. As a transaction it is the same as a create. */
             txn.type = OP_CREATE;
-            note_stat_result(r, count);
+            note_stat_result(&r->stat_results, count);
         }
         if (failed != ZK_OK) {
             /* What was prepared before stays in the record as it is; the error tells everybody not to apply it. */
@@ -198,6 +198,25 @@ static void prepare_reconfig(struct server *s, struct request *r) {
     struct draft d = draft_begin(s, r, OP_ERROR);
     draft_fail(&d, s->config->reconfig_enabled ? ZK_UNIMPLEMENTED : ZK_RECONFIG_DISABLED);
     draft_propose(s, r, &d, false);
+}
+
+bool prepare_decodes(int32_t type, struct slice body, struct buf *stat_results) {
+    struct jute_in in = jute_in(body.data, body.len);
+    struct op op = {.type = type, .ttl = -1};
+    switch (type) {
+    case OP_CLOSE_SESSION:
+    case OP_RECONFIG:
+        return true;
+    case OP_MULTI:
+        if (!multi_decodes(body))
+            return false;
+        for (int32_t i = 0; multi_next(&in, &op); i++)
+            if (op.type == OP_CREATE2)
+                note_stat_result(stat_results, i);
+        return true;
+    default:
+        return op_decode(&in, &op);
+    }
 }
 
 void prepare_request(struct server *s, struct request *r, struct slice body) {

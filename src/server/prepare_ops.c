@@ -56,8 +56,13 @@ void op_normalise_for_multi(struct op *op) {
         op->type = OP_CREATE_CONTAINER;
 }
 
+/* NULL: the server itself. */
+static const struct identity_set *identities(const struct request *r) {
+    return r->conn != NULL ? &r->conn->identities : r->remote;
+}
+
 static bool allowed(const struct server *s, const struct request *r, acl_id_t acl, int32_t wanted) {
-    return auth_allowed(&s->auth, tree_acls(s->tree), acl, wanted, r->conn ? &r->conn->identities : NULL, r->identities);
+    return auth_allowed(&s->auth, tree_acls(s->tree), acl, wanted, identities(r), r->identities);
 }
 
 /* What every path of a write must at least have: a parent, and no NUL. */
@@ -70,11 +75,16 @@ static bool is_system_path(struct slice path) {
            slice_is(path, "/zookeeper/config");
 }
 
-static bool session_is_closing(const struct server *s, const struct request *r) {
+/* Whoever asks for a session becomes its owner if nobody is; it must ask through one member only. */
+static int session_error(struct server *s, const struct request *r) {
     if (r->session_id == 0)
-        return false;
-    const struct session *session = session_find(&s->sessions, r->session_id);
-    return session == NULL || session->closing;
+        return ZK_OK;
+    struct session *session = session_find(&s->sessions, r->session_id);
+    if (session == NULL || session->closing)
+        return ZK_SESSION_EXPIRED;
+    if (session->owner == 0)
+        session->owner = r->origin;
+    return session->owner == r->origin ? ZK_OK : ZK_SESSION_MOVED;
 }
 
 static int check_quota(struct server *s, struct slice path, int64_t count_diff, int64_t bytes_diff) {
@@ -162,14 +172,15 @@ static int prepare_create(struct server *s, struct request *r, const struct op *
     int err = check_create_flags(s, op);
     if (err != ZK_OK)
         return err;
-    if (session_is_closing(s, r))
-        return ZK_SESSION_EXPIRED;
+    err = session_error(s, r);
+    if (err != ZK_OK)
+        return err;
     if (!path_usable(op->path))
         return ZK_BAD_ARGUMENTS;
 
     buf_clear(&s->scratch_acl);
     struct jute_in acl_in = jute_in(op->acl.data, op->acl.len);
-    err = auth_fix_acl(&s->auth, &acl_in, r->conn ? &r->conn->identities : NULL, r->identities, &s->scratch_acl);
+    err = auth_fix_acl(&s->auth, &acl_in, identities(r), r->identities, &s->scratch_acl);
     if (err != ZK_OK)
         return err;
     struct slice acl = {(const char *)s->scratch_acl.data, s->scratch_acl.len};
@@ -224,8 +235,9 @@ static void change_for_delete(struct server *s, struct request *r, zxid_t zxid, 
 
 static int prepare_delete(struct server *s, struct request *r, const struct op *op, zxid_t zxid, struct txn *txn) {
     struct view parent, node;
-    if (session_is_closing(s, r))
-        return ZK_SESSION_EXPIRED;
+    int err = session_error(s, r);
+    if (err != ZK_OK)
+        return err;
     if (!path_usable(op->path) || is_system_path(op->path))
         return ZK_BAD_ARGUMENTS;
     view_lookup(s, path_parent(op->path), &parent);
@@ -267,8 +279,9 @@ static int prepare_container_delete(struct server *s, struct request *r, const s
 
 static int prepare_set_data(struct server *s, struct request *r, const struct op *op, zxid_t zxid, struct txn *txn) {
     struct view node;
-    if (session_is_closing(s, r))
-        return ZK_SESSION_EXPIRED;
+    int err = session_error(s, r);
+    if (err != ZK_OK)
+        return err;
     if (!path_valid(op->path))
         return ZK_BAD_ARGUMENTS;
     view_lookup(s, op->path, &node);
@@ -277,7 +290,7 @@ static int prepare_set_data(struct server *s, struct request *r, const struct op
     if (!allowed(s, r, node.acl, PERM_WRITE))
         return ZK_NO_AUTH;
     int64_t old_len = node.data_len < 0 ? 0 : node.data_len;
-    int err = check_quota(s, op->path, 0, (int64_t)op->data.len - old_len);
+    err = check_quota(s, op->path, 0, (int64_t)op->data.len - old_len);
     if (err != ZK_OK)
         return err;
     if (op->version != -1 && op->version != node.stat.version)
@@ -296,13 +309,14 @@ static int prepare_set_data(struct server *s, struct request *r, const struct op
 
 static int prepare_set_acl(struct server *s, struct request *r, const struct op *op, zxid_t zxid, struct txn *txn) {
     struct view node;
-    if (session_is_closing(s, r))
-        return ZK_SESSION_EXPIRED;
+    int err = session_error(s, r);
+    if (err != ZK_OK)
+        return err;
     if (!path_valid(op->path))
         return ZK_BAD_ARGUMENTS;
     buf_clear(&s->scratch_acl);
     struct jute_in acl_in = jute_in(op->acl.data, op->acl.len);
-    int err = auth_fix_acl(&s->auth, &acl_in, r->conn ? &r->conn->identities : NULL, r->identities, &s->scratch_acl);
+    err = auth_fix_acl(&s->auth, &acl_in, identities(r), r->identities, &s->scratch_acl);
     if (err != ZK_OK)
         return err;
     view_lookup(s, op->path, &node);
@@ -325,8 +339,9 @@ static int prepare_set_acl(struct server *s, struct request *r, const struct op 
 
 static int prepare_check(struct server *s, struct request *r, const struct op *op, struct txn *txn) {
     struct view node;
-    if (session_is_closing(s, r))
-        return ZK_SESSION_EXPIRED;
+    int err = session_error(s, r);
+    if (err != ZK_OK)
+        return err;
     if (!path_valid(op->path))
         return ZK_BAD_ARGUMENTS;
     view_lookup(s, op->path, &node);

@@ -89,7 +89,7 @@ static void scan(struct reaper *p) {
 void reaper_turn(struct server *s) {
     struct reaper *p = s->reaper;
     const struct config *c = s->config;
-    if (c->container_check_interval_ms <= 0)
+    if (c->container_check_interval_ms <= 0 || !s->role->orders)
         return;
     if (p->scanning)
         scan(p);
@@ -116,7 +116,7 @@ void reaper_turn(struct server *s) {
 
 struct monotime reaper_next_wake(const struct server *s) {
     const struct reaper *p = s->reaper;
-    if (s->config->container_check_interval_ms <= 0)
+    if (s->config->container_check_interval_ms <= 0 || !s->role->orders)
         return (struct monotime){INT64_MAX};
     if (p->scanning)
         return s->now.mono;

@@ -9,6 +9,7 @@
 
 struct conn;
 struct change;
+struct identity_set;
 
 /* Encoded log entries that are written and synced together; requests hold on to it until they are applied. */
 struct batch {
@@ -25,6 +26,7 @@ enum request_kind {
     REQUEST_REFUSED, /* as a read; the answer is error and nothing else */
     REQUEST_WRITE,   /* proposed as a transaction */
     REQUEST_CONNECT, /* the createSession of a new connection */
+    REQUEST_SYNC,    /* a sync that the role has yet to confirm; then it is a read */
 };
 
 struct request {
@@ -34,6 +36,9 @@ struct request {
     enum request_kind kind;
     int32_t xid, op;
     int32_t error;       /* of a refused one */
+    bool forwarded;      /* was sent to the leader: waits for the transaction with its session and xid */
+    uint64_t origin;     /* who asks, see session->owner; 0 = the server itself */
+    struct identity_set *remote; /* identities of the client of another member; owned */
     size_t charged;      /* bytes counted in server->queued_bytes */
     size_t large;        /* bytes counted in server->large_bytes */
     uint32_t identities; /* how many of the connection's identities count: those that were there when it was read */

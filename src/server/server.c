@@ -50,6 +50,7 @@ struct server *server_new(struct config *config, const struct env *env, uint64_t
     s->now = now;
     s->last_turn = now.mono;
     s->good_snapshot = -1;
+    s->role = &role_standalone;
     s->trace_mask = TRACE_MASK_DEFAULT;
     list_init(&s->conns_all);
     list_init(&s->dirty);
@@ -157,7 +158,7 @@ bool server_idle(const struct server *s) {
 static void expire_sessions(struct server *s) {
     /* Bounded by sessions and by what they own, so that a mass expiry is spread over many turns. */
     uint64_t owned_budget = 4096;
-    for (int i = 0; i < s->config->max_sessions_expired_per_turn; i++) {
+    for (int i = 0; s->role->orders && i < s->config->max_sessions_expired_per_turn; i++) {
         struct session *session = session_pop_expired(&s->sessions, s->now);
         if (session == NULL)
             return;

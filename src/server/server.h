@@ -14,6 +14,7 @@
 #include "server/env.h"
 #include "server/metrics.h"
 #include "server/request.h"
+#include "server/role.h"
 #include "store/recovery.h"
 #include "tree/walk.h"
 #include "tree/watch.h"
@@ -22,9 +23,12 @@ struct change;
 struct snapshotter;
 struct reaper;
 struct diskguard;
+struct history;
+struct quorum;
 
 enum server_state {
     SERVER_LOADING,
+    SERVER_WAITING,  /* a member of an ensemble that has no leader for it: nobody is served */
     SERVER_RUNNING,
     SERVER_STOPPING, /* clients closed, waiting for the log */
     SERVER_FAILED,   /* a durable change failed: the process must exit */
@@ -47,6 +51,9 @@ struct server {
     struct monotime last_turn;
     struct monotime started; /* when it began to serve; 0 = not yet */
     enum server_state state;
+    const struct role_ops *role;
+    struct quorum *quorum; /* NULL: standalone */
+    struct history *history; /* the last committed transactions, for learners; NULL: not kept */
     char failure[256]; /* why it failed */
 
     /* the database: what a snapshot holds */
@@ -96,6 +103,7 @@ struct server {
     /* commit and apply */
     struct list outstanding; /* struct request by zxid: prepared, not applied */
     uint64_t outstanding_count;
+    zxid_t logged;    /* synced in our own log */
     zxid_t committed;
     size_t queued_bytes; /* frames and transactions held for requests that are not answered */
     size_t large_bytes;  /* of them, in large requests */
@@ -128,6 +136,10 @@ void server_recover(struct server *s, struct recovery_result *result, struct now
 int server_start(struct server *s, struct now now);
 /* Orderly stop: closes all connections; server_idle tells when the log is synced and nothing is left to wait for. */
 void server_stop(struct server *s, struct now now);
+/* In an ensemble: begins to serve in this role; what is not applied yet was proposed by it or its predecessor. */
+void server_serve(struct server *s, const struct role_ops *role);
+/* In an ensemble: ends service. All client connections close, nothing is prepared any more. */
+void server_leave(struct server *s);
 bool server_idle(const struct server *s);
 
 /* ------------------------------------------------------------------ events */
@@ -183,6 +195,12 @@ void pipeline_append_done(struct server *s, struct log_cmd *cmd);
 /* Applies committed transactions for a bounded time; true if more are waiting. */
 bool pipeline_apply(struct server *s);
 struct request *request_new(struct server *s, struct conn *c, enum request_kind kind, int32_t xid, int32_t op, size_t body_len);
+/* The transaction of a proposed request, as it stands in the log. Valid until it is applied. */
+struct slice request_payload(const struct request *r);
+/* Takes over a transaction that the leader has ordered: it goes to the log, and is applied once it is committed. */
+void pipeline_accept(struct server *s, zxid_t zxid, struct slice payload);
+/* A sync of role->sync is confirmed: it is answered behind what came before it. */
+void server_synced(struct server *s, struct request *r);
 /* Unlinks and frees it; records the latency if it was answered. */
 void request_done(struct server *s, struct request *r);
 /* Answers the deferred reads at the head of the queue. */
@@ -196,6 +214,8 @@ void prepare_request(struct server *s, struct request *r, struct slice body);
 void prepare_create_session(struct server *s, struct request *r, int32_t timeout_ms);
 /* True if test holds for the type of one of the operations of an encoded multi. */
 bool prepare_multi_any(struct slice body, bool (*test)(int32_t op));
+/* True if the body of a write request of this type decodes. stat_results: as in struct request, for a multi. */
+bool prepare_decodes(int32_t type, struct slice body, struct buf *stat_results);
 /* The server's own delete of a container or TTL node. */
 void prepare_delete_container(struct server *s, struct slice path);
 /* Forgets the pending changes of a request that has been applied. */
@@ -217,6 +237,8 @@ void connect_reply(struct server *s, struct conn *c, struct session *session);
 /* Marks the session closing and queues its closeSession. */
 void session_expire(struct server *s, struct session *session);
 void connect_let_go(struct server *s, struct conn *c);
+/* The answer to role->renew. */
+void connect_renewed(struct server *s, struct conn *c, session_id_t id, int32_t timeout_ms, bool valid);
 
 /* snapshotter.c: snapshots by a sliced walk, written by jobs, published through the log's FIFO. */
 struct snapshotter *snapshotter_new(struct server *s);

@@ -15,10 +15,14 @@ struct session {
     struct conn *conn;       /* the connection that speaks for it, or NULL */
     int32_t timeout_ms;      /* as created; what the snapshot holds */
     int32_t live_timeout_ms; /* as last negotiated */
+    uint64_t owner;          /* leader: who asks for it, OWNER_SELF or the id of a member's link; 0 = not known yet */
+    bool reported;           /* learner: stands in the table of touched sessions */
     bool in_db;              /* its createSession has been applied */
     bool closing;            /* no more requests; a closeSession is or will be proposed */
     bool close_prepared;     /* its ephemerals count as deleted for whoever prepares from now on */
 };
+
+#define OWNER_SELF 1u
 
 struct sessions {
     struct hmap by_id;
