@@ -1,14 +1,14 @@
-/* One function per four-letter word, for the table in words.c. All append to out; the server is running unless said
- * otherwise. To add a word: a function here, a row there, and its name in net/words.c. */
+/* One function per four-letter word, for the table in words.c. They append to out, or begin a long answer; the server is
+ * running unless said otherwise. To add a word: a function here, a row there, and its name in net/words.c. */
 #ifndef ZABRA_ADMIN_ANSWERS_H
 #define ZABRA_ADMIN_ANSWERS_H
 
-#include "server/server.h"
+#include "net/answer.h"
 
 /* stat.c: the server and its connections. */
 void stat_srvr(struct server *s, struct buf *out);
-void stat_stat(struct server *s, struct buf *out);
-void stat_cons(struct server *s, struct buf *out);
+struct answer *stat_stat(struct server *s);
+struct answer *stat_cons(struct server *s);
 void stat_crst(struct server *s, struct buf *out);
 void stat_srst(struct server *s, struct buf *out);
 /* What this server is just now: the text behind "Mode:". */
@@ -17,7 +17,7 @@ const char *stat_mode(const struct server *s);
 double stat_mean_ms(uint64_t sum_us, uint64_t count);
 
 /* dump.c: sessions, ephemerals, watches. */
-void dump_dump(struct server *s, struct buf *out);
+struct answer *dump_dump(struct server *s);
 void dump_wchs(struct server *s, struct buf *out);
 void dump_wchc(struct server *s, struct buf *out);
 void dump_wchp(struct server *s, struct buf *out);

@@ -1,28 +1,78 @@
 /* dump, wchs, wchc, wchp: who is there, what they own and what they watch.
  *
- * All of them take time and memory in proportion to what they list. */
+ * dump is a long answer. Its lists of sessions and of connections are sorted by deadline and begin with how many there are, so
+ * each is gathered, as text, before it is given out. Sessions and owners are gathered by id: the ids are copied at once, which
+ * costs some nanoseconds for each, and looked up piece by piece; who has gone by then is left out. Connections are gathered
+ * by slot, as for cons. The others take time and memory in proportion to what they list, at once. */
 #include <stdlib.h>
 #include <time.h>
 
 #include "admin/answers.h"
 #include "base/mem.h"
 
+/* Text is worth one look for each such piece of it. */
+#define LOOK_BYTES 256
+
 /* ------------------------------------------------------------------ things that expire */
 
-/* An element of a queue: a session, or a connection. */
-struct expiring {
+/* The lines of what expires at the same time. */
+struct set {
     int64_t deadline_ms; /* monotonic */
-    session_id_t id;
-    const struct conn *conn; /* NULL for a session */
+    size_t count;
+    struct buf lines;
 };
 
+struct sets {
+    struct hmap by_deadline; /* struct set */
+    struct set **sorted;     /* NULL while they are gathered; those before next have been given out and freed */
+    size_t count, next;
+    size_t elements;
+    size_t given; /* bytes of the next one */
+};
+
+static void sets_add(struct sets *sets, int64_t deadline_ms, struct slice line) {
+    struct set *set = hmap_get(&sets->by_deadline, (uint64_t)deadline_ms);
+    if (set == NULL) {
+        set = mem_calloc(1, sizeof *set);
+        set->deadline_ms = deadline_ms;
+        hmap_put(&sets->by_deadline, (uint64_t)deadline_ms, set);
+    }
+    buf_append(&set->lines, line.data, line.len);
+    set->count++;
+    sets->elements++;
+}
+
 static int by_deadline(const void *a, const void *b) {
-    const struct expiring *x = a, *y = b;
-    if (x->deadline_ms != y->deadline_ms)
-        return x->deadline_ms < y->deadline_ms ? -1 : 1;
-    if (x->id != y->id)
-        return x->id < y->id ? -1 : 1;
-    return 0;
+    const struct set *x = *(struct set *const *)a, *y = *(struct set *const *)b;
+    return x->deadline_ms < y->deadline_ms ? -1 : x->deadline_ms > y->deadline_ms;
+}
+
+/* Nothing more is added. There are at most as many sets as ticks in the longest session timeout. */
+static void sets_sort(struct sets *sets) {
+    struct set *set;
+    sets->sorted = mem_calloc(sets->by_deadline.count + 1, sizeof *sets->sorted);
+    for (size_t cursor = 0; (set = hmap_next(&sets->by_deadline, &cursor)) != NULL;)
+        sets->sorted[sets->count++] = set;
+    if (sets->count != 0)
+        qsort(sets->sorted, sets->count, sizeof *sets->sorted, by_deadline);
+    hmap_free(&sets->by_deadline);
+}
+
+static void set_free(struct set *set) {
+    buf_free(&set->lines);
+    mem_free(set);
+}
+
+/* Leaves them empty, for other elements. */
+static void sets_clear(struct sets *sets) {
+    struct set *set;
+    for (size_t cursor = 0; (set = hmap_next(&sets->by_deadline, &cursor)) != NULL;)
+        set_free(set);
+    hmap_free(&sets->by_deadline);
+    for (size_t i = sets->next; i < sets->count; i++)
+        set_free(sets->sorted[i]);
+    mem_free(sets->sorted);
+    *sets = (struct sets){0};
 }
 
 /* As Java's Date.toString(): Sat Nov 21 00:44:58 UTC 2026, in the local time zone. */
@@ -35,87 +85,192 @@ static void put_date(struct buf *out, int64_t wall_ms) {
     buf_append(out, text, len);
 }
 
-static void put_element(const struct expiring *e, struct buf *out) {
-    if (e->conn != NULL)
-        buf_printf(out, "\tip: /%s sessionId: 0x%llx\n", e->conn->peer, (unsigned long long)e->id);
-    else
-        buf_printf(out, "\t0x%llx\n", (unsigned long long)e->id);
+/* ------------------------------------------------------------------ dump, step by step */
+
+struct dump {
+    struct answer answer;
+    const struct server *s;
+    size_t step;
+    bool begun;       /* the step */
+    struct now now;   /* when the step began */
+    struct sets sets;
+    uint64_t *ids;    /* of sessions or owners */
+    size_t id_count, id_next;
+    uint32_t left;    /* ephemerals of the owner whose turn it is, not listed yet */
+    uint32_t slot;    /* of the connection that is next */
+    struct buf line;  /* for one function at a time */
+};
+
+static void gather(struct dump *d, int64_t deadline_ms) {
+    sets_add(&d->sets, deadline_ms, (struct slice){(const char *)d->line.data, d->line.len});
+    d->answer.held_bytes += d->line.len;
+    buf_clear(&d->line);
 }
 
-/* Sorts the elements and lists them by deadline. */
-static void put_sets(const struct server *s, const char *what, struct expiring *elements, size_t count, struct buf *out) {
-    size_t sets = 0;
-    if (count != 0)
-        qsort(elements, count, sizeof *elements, by_deadline);
-    for (size_t i = 0; i < count; i++)
-        sets += i == 0 || elements[i].deadline_ms != elements[i - 1].deadline_ms;
-    buf_printf(out, "%s Sets (%zu)/(%zu):\n", what, sets, count);
-    for (size_t first = 0, end; first < count; first = end) {
-        for (end = first + 1; end < count && elements[end].deadline_ms == elements[first].deadline_ms;)
-            end++;
-        buf_printf(out, "%zu expire at ", end - first);
-        put_date(out, s->now.wall_ms + elements[first].deadline_ms - mono_ms(s->now.mono));
-        buf_append(out, ":\n", 2);
-        for (size_t i = first; i < end; i++)
-            put_element(&elements[i], out);
+static void free_ids(struct dump *d) {
+    mem_free(d->ids);
+    d->ids = NULL;
+    d->id_count = d->id_next = 0;
+}
+
+static bool gather_sessions(struct dump *d, struct buf *out, size_t max, int *looks) {
+    const struct sessions *sessions = &d->s->sessions;
+    (void)max;
+    if (!d->begun) {
+        buf_printf(out, "SessionTracker dump:\n");
+        d->id_count = sessions->by_id.count;
+        d->ids = mem_alloc((d->id_count + 1) * sizeof *d->ids);
+        hmap_keys(&sessions->by_id, d->ids);
     }
+    for (; d->id_next < d->id_count; d->id_next++) {
+        if (*looks <= 0)
+            return false;
+        --*looks;
+        const struct session *session = session_find(sessions, (session_id_t)d->ids[d->id_next]);
+        if (session == NULL || session->expiry.bucket == NULL)
+            continue; /* it has gone, or is being closed */
+        buf_printf(&d->line, "\t0x%llx\n", (unsigned long long)session->id);
+        gather(d, expiry_deadline(&session->expiry));
+    }
+    free_ids(d);
+    return true;
 }
 
-static void put_sessions(const struct server *s, struct buf *out) {
-    struct expiring *elements = mem_calloc(s->sessions.by_id.count + 1, sizeof *elements);
-    const struct session *session;
-    size_t count = 0;
-    for (size_t cursor = 0; (session = hmap_next(&s->sessions.by_id, &cursor)) != NULL;)
-        if (session->expiry.bucket != NULL) /* else it is being closed */
-            elements[count++] = (struct expiring){.deadline_ms = expiry_deadline(&session->expiry), .id = session->id};
-    put_sets(s, "Session", elements, count, out);
-    mem_free(elements);
+static bool give_sets(struct dump *d, const char *what, struct buf *out, size_t max, int *looks) {
+    struct sets *sets = &d->sets;
+    if (sets->sorted == NULL) {
+        sets_sort(sets);
+        buf_printf(out, "%s Sets (%zu)/(%zu):\n", what, sets->count, sets->elements);
+    }
+    for (; sets->next < sets->count; sets->next++) {
+        struct set *set = sets->sorted[sets->next];
+        if (*looks <= 0 || out->len >= max)
+            return false;
+        if (sets->given == 0) {
+            buf_printf(out, "%zu expire at ", set->count);
+            put_date(out, d->now.wall_ms + set->deadline_ms - mono_ms(d->now.mono));
+            buf_append(out, ":\n", 2);
+        }
+        size_t n = out->len < max ? size_min(max - out->len, set->lines.len - sets->given) : 0;
+        buf_append(out, set->lines.data + sets->given, n);
+        d->answer.held_bytes -= n;
+        sets->given += n;
+        *looks -= 1 + (int)(n / LOOK_BYTES);
+        if (sets->given < set->lines.len)
+            return false;
+        sets->given = 0;
+        set_free(set);
+    }
+    sets_clear(sets);
+    return true;
+}
+
+static bool give_sessions(struct dump *d, struct buf *out, size_t max, int *looks) {
+    return give_sets(d, "Session", out, max, looks);
+}
+
+/* From the last to the first, because a deletion moves the last into the hole: so what stays is never missed. */
+static bool give_ephemerals_of(struct dump *d, const struct owned *owned, struct buf *out, size_t max, int *looks) {
+    for (d->left = d->left < owned->count ? d->left : owned->count; d->left > 0; d->left--) {
+        if (*looks <= 0 || out->len >= max)
+            return false;
+        --*looks;
+        buf_append(out, "\t", 1);
+        znode_path(owned->nodes[d->left - 1], out);
+        buf_append(out, "\n", 1);
+    }
+    return true;
+}
+
+static bool give_ephemerals(struct dump *d, struct buf *out, size_t max, int *looks) {
+    const struct tree *tree = d->s->tree;
+    if (!d->begun) {
+        d->id_count = tree_owner_count(tree);
+        buf_printf(out, "ephemeral nodes dump:\nSessions with Ephemerals (%zu):\n", d->id_count);
+        d->ids = mem_alloc((d->id_count + 1) * sizeof *d->ids);
+        tree_owner_ids(tree, d->ids);
+    }
+    for (; d->id_next < d->id_count; d->id_next++) {
+        if (*looks <= 0 || out->len >= max)
+            return false;
+        --*looks;
+        const struct owned *owned = tree_owned_by(tree, (session_id_t)d->ids[d->id_next]);
+        if (owned == NULL) {
+            d->left = 0;
+            continue;
+        }
+        if (d->left == 0) {
+            buf_printf(out, "0x%llx:\n", (unsigned long long)owned->owner);
+            d->left = owned->count;
+        }
+        if (!give_ephemerals_of(d, owned, out, max, looks))
+            return false;
+    }
+    free_ids(d);
+    return true;
 }
 
 /* A connection goes with its session; one that has none yet, when the time for making one is over. */
-static int64_t conn_deadline_ms(const struct server *s, const struct conn *c) {
-    int64_t now_ms = mono_ms(s->now.mono), interval_ms = s->config->tick_time_ms;
+static int64_t conn_deadline_ms(const struct dump *d, const struct conn *c) {
+    const struct config *config = d->s->config;
+    int64_t now_ms = mono_ms(d->now.mono), interval_ms = config->tick_time_ms;
     if (c->session != NULL && c->session->expiry.bucket != NULL)
         return expiry_deadline(&c->session->expiry);
     if (c->session_id != 0)
         return now_ms;
-    int64_t until_ms = now_ms - (s->now.wall_ms - c->established_wall_ms) + s->config->sessionless_timeout_ms;
+    int64_t until_ms = now_ms - (d->now.wall_ms - c->established_wall_ms) + config->sessionless_timeout_ms;
     /* Rounded up as sessions are, so that they stand together. */
     return (until_ms / interval_ms + 1) * interval_ms;
 }
 
-static void put_connections(const struct server *s, struct buf *out) {
-    struct expiring *elements = mem_calloc(s->conn_count + 1, sizeof *elements);
-    const struct conn *c;
-    size_t count = 0;
-    LIST_FOREACH(c, &s->conns_all, struct conn, all_link)
-        elements[count++] = (struct expiring){.deadline_ms = conn_deadline_ms(s, c), .id = c->session_id, .conn = c};
-    put_sets(s, "Connections", elements, count, out);
-    mem_free(elements);
-}
-
-/* ------------------------------------------------------------------ ephemerals */
-
-static void put_ephemerals(const struct server *s, struct buf *out) {
-    const struct owned *owned;
-    buf_printf(out, "Sessions with Ephemerals (%llu):\n", (unsigned long long)tree_owner_count(s->tree));
-    for (size_t cursor = 0; (owned = tree_owned_next(s->tree, &cursor)) != NULL;) {
-        buf_printf(out, "0x%llx:\n", (unsigned long long)owned->owner);
-        for (uint32_t i = 0; i < owned->count; i++) {
-            buf_append(out, "\t", 1);
-            znode_path(owned->nodes[i], out);
-            buf_append(out, "\n", 1);
-        }
+static bool gather_connections(struct dump *d, struct buf *out, size_t max, int *looks) {
+    (void)max;
+    if (!d->begun)
+        buf_printf(out, "Connections dump:\n");
+    for (; d->slot < d->s->slot_count; d->slot++) {
+        if (*looks <= 0)
+            return false;
+        --*looks;
+        const struct conn *c = d->s->slots[d->slot];
+        if (c == NULL)
+            continue;
+        buf_printf(&d->line, "\tip: /%s sessionId: 0x%llx\n", c->peer, (unsigned long long)c->session_id);
+        gather(d, conn_deadline_ms(d, c));
     }
+    return true;
 }
 
-void dump_dump(struct server *s, struct buf *out) {
-    buf_printf(out, "SessionTracker dump:\n");
-    put_sessions(s, out);
-    buf_printf(out, "ephemeral nodes dump:\n");
-    put_ephemerals(s, out);
-    buf_printf(out, "Connections dump:\n");
-    put_connections(s, out);
+static bool give_connections(struct dump *d, struct buf *out, size_t max, int *looks) {
+    return give_sets(d, "Connections", out, max, looks);
+}
+
+static bool next_of_dump(struct answer *a, struct buf *out, size_t max, int *looks) {
+    static bool (*const steps[])(struct dump *d, struct buf *out, size_t max, int *looks) = {
+        gather_sessions, give_sessions, give_ephemerals, gather_connections, give_connections};
+    struct dump *d = CONTAINER_OF(a, struct dump, answer);
+    for (; d->step < ARRAY_LEN(steps); d->step++) {
+        if (!d->begun)
+            d->now = d->s->now;
+        bool done = steps[d->step](d, out, max, looks);
+        d->begun = !done;
+        if (!done)
+            return false;
+    }
+    return true;
+}
+
+static void free_dump(struct answer *a) {
+    struct dump *d = CONTAINER_OF(a, struct dump, answer);
+    sets_clear(&d->sets);
+    free_ids(d);
+    buf_free(&d->line);
+    mem_free(d);
+}
+
+struct answer *dump_dump(struct server *s) {
+    struct dump *d = mem_calloc(1, sizeof *d);
+    *d = (struct dump){.answer = {.next = next_of_dump, .free = free_dump}, .s = s};
+    return &d->answer;
 }
 
 /* ------------------------------------------------------------------ watches */

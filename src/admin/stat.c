@@ -1,8 +1,9 @@
 /* srvr, stat, cons: figures of the server and of its connections; crst and srst set them to zero.
  *
- * The connection that asks is one among the others, without a session. cons and stat take time in proportion to the
- * number of connections. */
+ * The connection that asks is one among the others, without a session. The list of connections is a long answer. Its cursor
+ * is a slot number: connections may come and go meanwhile, and those that stay are listed once. */
 #include "admin/answers.h"
+#include "base/mem.h"
 #include "base/version.h"
 
 const char *stat_mode(const struct server *s) {
@@ -43,19 +44,13 @@ static void put_session(const struct conn *c, struct buf *out) {
                c->latency_min_us / 1000, (unsigned long long)(mean_us / 1000), c->latency_max_us / 1000);
 }
 
-static void put_connections(const struct server *s, bool brief, struct buf *out) {
-    const struct conn *c;
-    LIST_FOREACH(c, &s->conns_all, struct conn, all_link) {
-        buf_printf(out, " /%s[%x](queued=%u,recved=%llu,sent=%llu", c->peer, interest_ops(c), c->in_flight,
-                   (unsigned long long)c->received, (unsigned long long)c->sent);
-        if (!brief && c->session_id != 0)
-            put_session(c, out);
-        buf_append(out, ")\n", 2);
-    }
-    buf_append(out, "\n", 1);
+static void put_connection(const struct conn *c, bool brief, struct buf *out) {
+    buf_printf(out, " /%s[%x](queued=%u,recved=%llu,sent=%llu", c->peer, interest_ops(c), c->in_flight,
+               (unsigned long long)c->received, (unsigned long long)c->sent);
+    if (!brief && c->session_id != 0)
+        put_session(c, out);
+    buf_append(out, ")\n", 2);
 }
-
-void stat_cons(struct server *s, struct buf *out) { put_connections(s, false, out); }
 
 void stat_crst(struct server *s, struct buf *out) {
     struct conn *c;
@@ -93,14 +88,49 @@ void stat_srvr(struct server *s, struct buf *out) {
     put_server(s, out);
 }
 
-void stat_stat(struct server *s, struct buf *out) {
-    put_version(out);
-    buf_printf(out, "Clients:\n");
-    put_connections(s, true, out);
-    put_server(s, out);
-}
-
 void stat_srst(struct server *s, struct buf *out) {
     metrics_reset(&s->metrics);
     buf_printf(out, "Server stats reset.\n");
 }
+
+/* ------------------------------------------------------------------ lists of connections */
+
+struct conn_list {
+    struct answer answer;
+    const struct server *s;
+    bool brief;    /* stat: without sessions, between the version and the figures of the server */
+    bool begun;
+    uint32_t slot; /* of the connection that is next */
+};
+
+static bool next_connections(struct answer *a, struct buf *out, size_t max, int *looks) {
+    struct conn_list *l = CONTAINER_OF(a, struct conn_list, answer);
+    if (l->brief && !l->begun) {
+        put_version(out);
+        buf_printf(out, "Clients:\n");
+    }
+    l->begun = true;
+    for (; l->slot < l->s->slot_count; l->slot++) {
+        if (*looks <= 0 || out->len >= max)
+            return false;
+        --*looks;
+        const struct conn *c = l->s->slots[l->slot];
+        if (c != NULL)
+            put_connection(c, l->brief, out);
+    }
+    buf_append(out, "\n", 1);
+    if (l->brief)
+        put_server(l->s, out);
+    return true;
+}
+
+static void free_connections(struct answer *a) { mem_free(CONTAINER_OF(a, struct conn_list, answer)); }
+
+static struct answer *list_connections(const struct server *s, bool brief) {
+    struct conn_list *l = mem_calloc(1, sizeof *l);
+    *l = (struct conn_list){.answer = {.next = next_connections, .free = free_connections}, .s = s, .brief = brief};
+    return &l->answer;
+}
+
+struct answer *stat_cons(struct server *s) { return list_connections(s, false); }
+struct answer *stat_stat(struct server *s) { return list_connections(s, true); }

@@ -15,18 +15,22 @@ static void gtmk(struct server *s, struct buf *out) { buf_printf(out, "%lld", (l
 
 static const struct {
     const char *word;
-    void (*answer)(struct server *s, struct buf *out);
     const char *not_serving; /* the answer while the server does not serve; NULL = as ever */
+    void (*answer)(struct server *s, struct buf *out);
+    struct answer *(*begin)(struct server *s); /* of a long one */
 } words[] = {
-    {"conf", conf_conf, NOT_SERVING "\n"}, {"cons", stat_cons, NOT_SERVING "\n"}, {"crst", stat_crst, NOT_SERVING "\n"},
-    {"dirs", conf_dirs, NOT_SERVING "\n"}, {"dump", dump_dump, NOT_SERVING "\n"}, {"envi", conf_envi, NULL},
-    {"gtmk", gtmk, NULL},                  {"hash", hash_hash, NOT_SERVING},      {"isro", isro, NULL},
-    {"mntr", mntr_mntr, NOT_SERVING "\n"}, {"ruok", ruok, NULL},                  {"srst", stat_srst, NOT_SERVING "\n"},
-    {"srvr", stat_srvr, NOT_SERVING "\n"}, {"stat", stat_stat, NOT_SERVING "\n"}, {"stmk", gtmk, NULL},
-    {"wchc", dump_wchc, NOT_SERVING "\n"}, {"wchp", dump_wchp, NOT_SERVING "\n"}, {"wchs", dump_wchs, NOT_SERVING "\n"},
+    {"conf", NOT_SERVING "\n", conf_conf, NULL}, {"cons", NOT_SERVING "\n", NULL, stat_cons},
+    {"crst", NOT_SERVING "\n", stat_crst, NULL}, {"dirs", NOT_SERVING "\n", conf_dirs, NULL},
+    {"dump", NOT_SERVING "\n", NULL, dump_dump}, {"envi", NULL, conf_envi, NULL},
+    {"gtmk", NULL, gtmk, NULL},                  {"hash", NOT_SERVING, hash_hash, NULL},
+    {"isro", NULL, isro, NULL},                  {"mntr", NOT_SERVING "\n", mntr_mntr, NULL},
+    {"ruok", NULL, ruok, NULL},                  {"srst", NOT_SERVING "\n", stat_srst, NULL},
+    {"srvr", NOT_SERVING "\n", stat_srvr, NULL}, {"stat", NOT_SERVING "\n", NULL, stat_stat},
+    {"stmk", NULL, gtmk, NULL},                  {"wchc", NOT_SERVING "\n", dump_wchc, NULL},
+    {"wchp", NOT_SERVING "\n", dump_wchp, NULL}, {"wchs", NOT_SERVING "\n", dump_wchs, NULL},
 };
 
-void admin_word(struct server *s, const char *word, int64_t mask, struct buf *out) {
+struct answer *admin_word(struct server *s, const char *word, int64_t mask, struct buf *out) {
     if (strcmp(word, "stmk") == 0)
         s->trace_mask = mask;
     for (size_t i = 0; i < ARRAY_LEN(words); i++) {
@@ -34,9 +38,11 @@ void admin_word(struct server *s, const char *word, int64_t mask, struct buf *ou
             continue;
         if (s->state != SERVER_RUNNING && words[i].not_serving != NULL)
             buf_append(out, words[i].not_serving, strlen(words[i].not_serving));
+        else if (words[i].begin != NULL)
+            return words[i].begin(s);
         else
             words[i].answer(s, out);
-        s->metrics.packets_sent++; /* the next one sees it, as with ZooKeeper */
-        return;
+        return NULL;
     }
+    return NULL;
 }

@@ -3,12 +3,13 @@
 #ifndef ZABRA_ADMIN_WORDS_H
 #define ZABRA_ADMIN_WORDS_H
 
-#include "server/server.h"
+#include "net/answer.h"
 
-/* Appends the answer to out. word: one of ZooKeeper's words (an unknown one answers nothing). mask: the argument of stmk.
+/* Appends the answer to out and returns NULL, or returns an answer that is to be given piece by piece: cons, stat, dump.
+ * word: one of ZooKeeper's words (an unknown one answers nothing). mask: the argument of stmk.
  *
- * The text is built at once. cons, stat, dump, wchs, wchc and wchp take time in proportion to connections, sessions or
- * watches, which is why the default whitelist leaves all of them but stat out. */
-void admin_word(struct server *s, const char *word, int64_t mask, struct buf *out);
+ * wchs, wchc and wchp are built at once and take time in proportion to the watches, which is why the default whitelist
+ * leaves them out. */
+struct answer *admin_word(struct server *s, const char *word, int64_t mask, struct buf *out);
 
 #endif

@@ -74,3 +74,10 @@ void *hmap_next(const struct hmap *m, size_t *cursor) {
     }
     return NULL;
 }
+
+void hmap_keys(const struct hmap *m, uint64_t *keys) {
+    size_t n = 0;
+    for (size_t i = 0; i < m->capacity; i++)
+        if (m->slots[i].value != NULL)
+            keys[n++] = m->slots[i].key;
+}

@@ -27,6 +27,8 @@ void *hmap_put(struct hmap *m, uint64_t key, void *value);
 void *hmap_remove(struct hmap *m, uint64_t key);
 /* Iteration in no particular order: start with *cursor = 0; NULL at the end. The map must not change meanwhile. */
 void *hmap_next(const struct hmap *m, size_t *cursor);
+/* Copies all keys, m->count of them, in no particular order. */
+void hmap_keys(const struct hmap *m, uint64_t *keys);
 /* Bytes of memory held. */
 static inline size_t hmap_bytes(const struct hmap *m) { return m->capacity * sizeof(struct hmap_slot); }
 

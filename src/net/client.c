@@ -72,7 +72,7 @@ static void make_ready(struct client *c) {
 /* Nothing more may be taken from this connection's input for now. */
 static bool input_blocked(const struct client *c) {
     const struct conn *conn = c->conn;
-    return conn->close != CONN_OPEN || conn->paused || conn->connecting ||
+    return conn->close != CONN_OPEN || conn->paused || conn->connecting || c->word != NULL ||
            conn->out.len - conn->out_sent > OUTPUT_PAUSE_BYTES;
 }
 
@@ -86,10 +86,10 @@ static size_t take_oversize(struct client *c, const uint8_t *data, size_t len, s
             return 0;
         server_conn_oversize(c->net->server, c->conn, data, head, c->oversize, now);
         taken = head;
-        c->drain -= head;
+        c->drain -= (uint32_t)head;
     }
     size_t more = size_min(len - taken, c->drain);
-    c->drain -= more;
+    c->drain -= (uint32_t)more;
     if (c->drain == 0)
         c->oversize = 0;
     return taken + more;
@@ -103,7 +103,7 @@ static bool admit(struct client *c, const uint8_t *data, size_t len) {
         c->admitted = true;
         return true;
     case FRAME_DRAIN:
-        c->oversize = c->drain = (size_t)frame_len;
+        c->oversize = c->drain = (uint32_t)frame_len;
         return true;
     case FRAME_CLOSE:
         conn_close_later(c->conn, CONN_CLOSE_NOW);
@@ -267,7 +267,7 @@ static void on_writable(evutil_socket_t fd, short what, void *ctx) {
 }
 
 static bool over_output_limit(const struct client *c) {
-    size_t bytes = conn_output_bytes(c->conn);
+    size_t bytes = conn_output_bytes(c->conn) + words_held_bytes(c);
     if ((int64_t)bytes <= c->net->config->client_output_buffer_limit_bytes)
         return false;
     log_warn("%s: session 0x%llx leaves %zu bytes unread (clientOutputBufferLimit), closing", c->conn->peer,
@@ -348,6 +348,7 @@ void client_close(struct client *c, struct now now) {
     }
     close(c->fd);
     listener_release(net, c->address_key);
+    words_end(c);
     server_conn_gone(net->server, c->conn, now);
     list_remove(&c->link);
     list_remove(&c->ready_link);

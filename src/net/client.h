@@ -20,8 +20,9 @@ struct client {
     bool starved;          /* what is kept cannot be processed before more has come */
     struct buf in;         /* an incomplete frame, or what is not processed yet */
     size_t in_start;       /* bytes of in already processed */
-    size_t drain;          /* bytes of an oversize frame still to be skipped */
-    size_t oversize;       /* its length; 0 = none */
+    uint32_t drain;        /* bytes of an oversize frame still to be skipped */
+    uint32_t oversize;     /* its length; 0 = none */
+    struct word *word;     /* whose answer is given out over several turns, or NULL; see words.c */
     struct monotime accepted;
 };
 

@@ -1,6 +1,6 @@
 /* The loop. Each turn: wait for events (not at all if work is left over), run their callbacks, go on with clients that
- * have something left, let the core do its due work, hand the batch to the log, send what there is. The batch goes before
- * the sending, so that the disk is busy meanwhile. */
+ * have something left, let the core do its due work, hand the batch to the log, go on with long answers, send what there is.
+ * The batch goes before the sending, so that the disk is busy meanwhile. */
 #include "net/net.h"
 
 #include <signal.h>
@@ -10,6 +10,7 @@
 #include "base/mem.h"
 #include "net/client.h"
 #include "net/listener.h"
+#include "net/words.h"
 
 #define SWEEP_INTERVAL_MS 500
 #define SWEEP_CLIENTS 5000
@@ -67,15 +68,16 @@ static void on_timer(evutil_socket_t fd, short what, void *ctx) {
     net->timer_at.us = 0;
 }
 
-struct net *net_new(struct server *server, struct bio *bio, struct config *config, net_word_answer *word_answer) {
+struct net *net_new(struct server *server, struct bio *bio, struct config *config, word_answer *answer_word) {
     struct net *net = mem_calloc(1, sizeof *net);
     struct event_config *ec = event_config_new();
     net->server = server;
     net->bio = bio;
     net->config = config;
-    net->word_answer = word_answer;
+    net->answer_word = answer_word;
     list_init(&net->clients);
     list_init(&net->ready);
+    list_init(&net->words);
     if (ec != NULL) {
         event_config_set_flag(ec, EVENT_BASE_FLAG_NOLOCK);
         net->base = event_base_new_with_config(ec);
@@ -195,6 +197,7 @@ int net_run(struct net *net) {
         continue_ready(net, now);
         server_turn_begin(s, now);
         server_turn_end(s, now);
+        words_turn(net);
         bool more = settle_dirty(net, now);
         sweep(net, now);
         if (s->state == SERVER_FAILED && !net->stop_asked)
@@ -204,7 +207,8 @@ int net_run(struct net *net) {
         if (stopped(net, now))
             break;
         struct monotime wake = server_next_wake(s);
-        if (more || net->accepts_held || !list_empty(&net->ready) || !list_empty(&s->dirty) || wake.us <= now.mono.us) {
+        if (more || net->accepts_held || !list_empty(&net->ready) || !list_empty(&s->dirty) || words_waiting(net) ||
+            wake.us <= now.mono.us) {
             flags = EVLOOP_ONCE | EVLOOP_NONBLOCK;
         } else {
             flags = EVLOOP_ONCE;

@@ -6,19 +6,16 @@
 
 #include "base/list.h"
 #include "bio/bio.h"
-#include "server/server.h"
+#include "net/answer.h"
 
 #define NET_READ_BYTES (64 * 1024)
-
-/* Answers a four-letter word: appends the text. mask: of stmk. Given by main, so that net/ does not know admin/. */
-typedef void net_word_answer(struct server *s, const char *word, int64_t mask, struct buf *out);
 
 struct net {
     struct event_base *base;
     struct server *server;
     struct bio *bio;
     struct config *config;
-    net_word_answer *word_answer;
+    word_answer *answer_word; /* given by main, so that net/ does not know admin/ */
 
     struct listener *listeners;
     int listener_count;
@@ -31,6 +28,8 @@ struct net {
     struct monotime timer_at; /* when the timer fires; 0 = not armed */
     struct list clients;      /* struct client */
     struct list ready;        /* clients with input or output left over from the last turn */
+    struct list words;        /* struct word: long answers under way */
+    size_t word_count;
     struct monotime next_sweep;
     struct now turn_now;      /* read once per turn, at its first event; mono 0 = not yet */
     unsigned turn_work;       /* what this turn has done so far: see net_worked */
@@ -51,7 +50,7 @@ struct now net_turn_now(struct net *net);
 void net_worked(struct net *net, unsigned units);
 
 /* listeners first, see listener.h. server and bio must outlive it. NULL if libevent cannot be set up. */
-struct net *net_new(struct server *server, struct bio *bio, struct config *config, net_word_answer *word_answer);
+struct net *net_new(struct server *server, struct bio *bio, struct config *config, word_answer *answer_word);
 void net_free(struct net *net);
 /* Runs until the server has stopped. Returns 0 after an orderly stop, -1 if the server failed. */
 int net_run(struct net *net);

@@ -22,6 +22,13 @@ void conn_dirty(struct conn *c) {
 
 #define LISTING_AHEAD_BYTES (256 * 1024)
 
+void conn_forget_sent(struct conn *c) {
+    if (c->out_sent == 0)
+        return;
+    buf_consume(&c->out, c->out_sent);
+    c->out_sent = 0;
+}
+
 bool conn_refill(struct conn *c, size_t low_water) {
     if (c->out_sent == c->out.len) {
         buf_clear(&c->out);
@@ -29,10 +36,7 @@ bool conn_refill(struct conn *c, size_t low_water) {
     }
     while (!list_empty(&c->segments) && c->out.len - c->out_sent < low_water) {
         struct conn_segment *seg = LIST_FIRST(&c->segments, struct conn_segment, link);
-        if (c->out_sent != 0) {
-            buf_consume(&c->out, c->out_sent);
-            c->out_sent = 0;
-        }
+        conn_forget_sent(c);
         if (seg->listing != NULL) {
             if (!tree_listing_next(seg->listing, &c->out, size_min(low_water, LISTING_AHEAD_BYTES)))
                 continue;

@@ -66,6 +66,8 @@ struct conn {
 struct buf *conn_out(struct conn *c);
 /* Puts it on server->dirty. */
 void conn_dirty(struct conn *c);
+/* Drops the bytes of c->out that were sent: for whoever goes on appending while the socket takes from the front. */
+void conn_forget_sent(struct conn *c);
 /* Moves the next piece into c->out if less than low_water bytes are left to be sent there. True if c->out has something
  * to send. Called by whoever sends. */
 bool conn_refill(struct conn *c, size_t low_water);

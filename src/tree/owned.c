@@ -107,6 +107,7 @@ struct owned *tree_owned_by(const struct tree *t, session_id_t session) {
 const struct owned *tree_containers(const struct tree *t) { return &t->containers; }
 const struct owned *tree_ttl_nodes(const struct tree *t) { return &t->ttl_nodes; }
 struct owned *tree_owned_next(const struct tree *t, size_t *cursor) { return hmap_next(&t->owners, cursor); }
+void tree_owner_ids(const struct tree *t, uint64_t *ids) { hmap_keys(&t->owners, ids); }
 uint64_t tree_ephemeral_count(const struct tree *t) { return t->ephemerals; }
 uint64_t tree_owner_count(const struct tree *t) { return t->owners.count; }
 

@@ -103,6 +103,8 @@ const struct owned *tree_containers(const struct tree *t);
 const struct owned *tree_ttl_nodes(const struct tree *t);
 /* Iteration over the sessions that own something: start with *cursor = 0, NULL at the end. */
 struct owned *tree_owned_next(const struct tree *t, size_t *cursor);
+/* Copies the ids of these sessions, tree_owner_count(t) of them. */
+void tree_owner_ids(const struct tree *t, uint64_t *ids);
 
 /* ------------------------------------------------------------------ figures */
 

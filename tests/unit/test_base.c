@@ -158,6 +158,12 @@ START_TEST(hmap_against_a_model) {
     while (hmap_next(&m, &cursor) != NULL)
         seen++;
     ck_assert_uint_eq(seen, count);
+    uint64_t *keys = mem_calloc(count + 1, sizeof *keys);
+    hmap_keys(&m, keys);
+    for (size_t i = 0; i < count; i++)
+        EXPECT(hmap_remove(&m, keys[i]) != NULL);
+    ck_assert_uint_eq(m.count, 0);
+    mem_free(keys);
     hmap_free(&m);
 }
 END_TEST

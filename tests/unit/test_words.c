@@ -1,5 +1,6 @@
 /* The answers of the four-letter words, exact where they can be. */
 #include <check.h>
+#include <limits.h>
 #include <regex.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -17,7 +18,13 @@ static struct buf text = BUF_INIT;
 
 static const char *ask_with(struct testserver *ts, const char *word, int64_t mask) {
     buf_clear(&text);
-    admin_word(ts->server, word, mask, &text);
+    struct answer *a = admin_word(ts->server, word, mask, &text);
+    if (a != NULL) {
+        int looks = INT_MAX;
+        ck_assert(a->next(a, &text, SIZE_MAX, &looks));
+        a->free(a);
+    }
+    ts->server->metrics.packets_sent++; /* as the shell counts it */
     buf_append(&text, "", 1);
     return (const char *)text.data;
 }
@@ -293,6 +300,9 @@ START_TEST(dump_of_sessions) {
     unsigned long long ida = (unsigned long long)a->session_id, idb = (unsigned long long)b->session_id;
     unsigned long long idd = (unsigned long long)d->session_id;
     /* 00:44:47.540, where the monotonic clock is at 1000000 ms; deadlines are multiples of tickTime, 3000 ms. */
+    /* Within a set, order is arbitrary. */
+    snprintf(expected, sizeof expected, "\n\t0x%llx\n\t0x%llx\n", idd, ida);
+    bool swapped = strstr(ask(ts, "dump"), expected) != NULL;
     snprintf(expected, sizeof expected,
              "SessionTracker dump:\n"
              "Session Sets (2)/(3):\n"
@@ -308,11 +318,11 @@ START_TEST(dump_of_sessions) {
              "Connections dump:\n"
              "Connections Sets (2)/(3):\n"
              "2 expire at Sat Nov 21 00:44:58 UTC 2026:\n"
-             "\tip: /10.1.2.3:10003 sessionId: 0x0\n"
              "\tip: /127.0.0.1:10000 sessionId: 0x%llx\n"
+             "\tip: /10.1.2.3:10003 sessionId: 0x0\n"
              "1 expire at Sat Nov 21 00:45:10 UTC 2026:\n"
              "\tip: /127.0.0.1:10001 sessionId: 0x%llx\n",
-             ida, idd, idb, idb, ida, idb);
+             swapped ? idd : ida, swapped ? ida : idd, idb, idb, ida, idb);
     ck_assert_str_eq(ask(ts, "dump"), expected);
     /* Without a sign of life they go, with what they own. */
     testserver_advance(ts, 30000);
@@ -328,6 +338,177 @@ START_TEST(dump_in_local_time) {
     tzset();
     testclient_connect(ts, 10000);
     expect_match(ask(ts, "dump"), "\n1 expire at Sat Nov 21 01:44:58 CET 2026:\n");
+    testserver_free(ts);
+}
+END_TEST
+
+/* ------------------------------------------------------------------ long answers in pieces */
+
+#define MANY 5000
+
+/* The next piece of an answer; false at its end. Checks that it is bounded in both ways. */
+static bool next_piece(struct answer *a, struct buf *all, size_t max, int looks) {
+    struct buf piece = BUF_INIT;
+    int left = looks;
+    int connections = 0; /* of cons and stat */
+    bool done = a->next(a, &piece, max, &left);
+    for (size_t i = 0; i + 1 < piece.len; i++)
+        connections += memcmp(piece.data + i, " /", 2) == 0 && (i == 0 || piece.data[i - 1] == '\n');
+    ck_assert_int_le(connections, looks);
+    ck_assert_uint_le(piece.len, max + 1000);
+    ck_assert(done || left <= 0 || piece.len >= max);
+    buf_append(all, piece.data, piece.len);
+    buf_free(&piece);
+    return !done;
+}
+
+static void many_connections(struct testserver *ts) {
+    for (int i = 0; i < MANY; i++)
+        testclient_new(ts, NULL);
+}
+
+static struct session *many_sessions(struct testserver *ts) {
+    struct sessions *sessions = &ts->server->sessions;
+    struct session *last = NULL;
+    for (int i = 0; i < MANY; i++) {
+        last = session_add(sessions, session_next_id(sessions), 4000 + i % 7 * 5000);
+        session_touch(sessions, last, ts->now);
+    }
+    return last;
+}
+
+START_TEST(pieces_make_the_whole) {
+    static const char *const words[] = {"cons", "stat", "dump"};
+    struct testserver *ts = setup();
+    many_connections(ts);
+    many_sessions(ts);
+    struct testclient *c = testclient_connect(ts, 10000);
+    for (int i = 0; i < 300; i++)
+        testclient_create(c, "/e", "", CREATE_EPHEMERAL_SEQUENTIAL);
+    testserver_run(ts);
+    for (size_t w = 0; w < ARRAY_LEN(words); w++) {
+        struct buf all = BUF_INIT;
+        struct answer *a = admin_word(ts->server, words[w], 0, &all);
+        int pieces = 1;
+        for (; next_piece(a, &all, w == 0 ? 2000 : 100000, 100); pieces++)
+            ;
+        ck_assert_int_ge(pieces, MANY / 100);
+        ck_assert_uint_eq(a->held_bytes, 0);
+        a->free(a);
+        buf_append(&all, "", 1);
+        ck_assert_msg(strcmp((const char *)all.data, ask(ts, words[w])) == 0, "%s", words[w]);
+        buf_free(&all);
+    }
+    testserver_free(ts);
+}
+END_TEST
+
+/* How often the line with this beginning is there. */
+static int times(const struct buf *all, const char *beginning) {
+    int n = 0;
+    size_t len = strlen(beginning);
+    for (size_t at = 0; at + len <= all->len;) {
+        n += memcmp(all->data + at, beginning, len) == 0;
+        const uint8_t *end = memchr(all->data + at, '\n', all->len - at);
+        at = end != NULL ? (size_t)(end - all->data) + 1 : all->len;
+    }
+    return n;
+}
+
+START_TEST(connections_come_and_go_meanwhile) {
+    static const char *const words[] = {"cons", "dump"};
+    for (size_t w = 0; w < ARRAY_LEN(words); w++) {
+        struct testserver *ts = setup();
+        struct testclient *clients[2000], *c;
+        for (size_t i = 0; i < ARRAY_LEN(clients); i++)
+            clients[i] = testclient_new(ts, NULL);
+        struct buf all = BUF_INIT;
+        struct answer *a = admin_word(ts->server, words[w], 0, &all);
+        size_t gone = 0;
+        while (next_piece(a, &all, 4000, 100)) {
+            for (int i = 0; i < 10 && gone < ARRAY_LEN(clients); i++, gone += 3) {
+                testclient_free(clients[gone]); /* listed, or not yet */
+                clients[gone] = NULL;
+                testclient_new(ts, "10.0.0.1");
+            }
+        }
+        ck_assert_uint_gt(gone, 200);
+        a->free(a);
+        for (size_t i = 0; i < ARRAY_LEN(clients); i++) {
+            char line[64];
+            snprintf(line, sizeof line, w == 0 ? " /%s[" : "\tip: /%s ", clients[i] != NULL ? clients[i]->conn->peer : "");
+            if (clients[i] != NULL)
+                ck_assert_int_eq(times(&all, line), 1);
+        }
+        LIST_FOREACH(c, &ts->clients, struct testclient, link) { /* the new ones, at most */
+            char line[64];
+            snprintf(line, sizeof line, w == 0 ? " /%s[" : "\tip: /%s ", c->conn->peer);
+            ck_assert_int_le(times(&all, line), 1);
+        }
+        buf_free(&all);
+        testserver_free(ts);
+    }
+}
+END_TEST
+
+/* They are touched, removed and added while they are gathered; the figures fit what is listed. */
+START_TEST(sessions_come_and_go_meanwhile) {
+    struct testserver *ts = setup();
+    struct sessions *sessions = &ts->server->sessions;
+    struct buf all = BUF_INIT;
+    session_id_t first = many_sessions(ts)->id - MANY + 1;
+    struct answer *a = admin_word(ts->server, "dump", 0, &all);
+    struct now later = ts->now;
+    for (int removed = 0; next_piece(a, &all, 4000, 100);) {
+        later.mono.us += 400000;
+        for (int i = 0; i < 20 && removed < MANY; i++, removed += 3)
+            session_remove(sessions, session_find(sessions, first + removed));
+        for (int i = 0; i < 200; i++)
+            session_touch(sessions, session_add(sessions, session_next_id(sessions), 4000), later);
+        for (int i = 0; i < MANY; i += 2)
+            if (session_find(sessions, first + i) != NULL)
+                session_touch(sessions, session_find(sessions, first + i), later);
+    }
+    a->free(a);
+    buf_append(&all, "", 1);
+    int sets, count, lines = 0, times_in_sets = 0;
+    ck_assert_int_eq(sscanf((char *)all.data, "SessionTracker dump:\nSession Sets (%d)/(%d):", &sets, &count), 2);
+    *strstr((char *)all.data, "ephemeral nodes dump:") = '\0';
+    for (char *p = (char *)all.data; (p = strchr(p, '\n')) != NULL && *++p != '\0';) {
+        int n;
+        lines += *p == '\t';
+        if (*p != '\t' && sscanf(p, "%d expire at", &n) == 1) {
+            times_in_sets += n;
+            sets--;
+        }
+    }
+    ck_assert_int_eq(lines, count);
+    ck_assert_int_eq(times_in_sets, count);
+    ck_assert_int_eq(sets, 0);
+    for (int i = 0; i < MANY; i++) {
+        char line[40];
+        snprintf(line, sizeof line, "\t0x%llx\n", (unsigned long long)(first + i));
+        if (i % 97 == 1 && i % 3 != 0)
+            ck_assert_int_eq(times(&all, line), 1);
+    }
+    buf_free(&all);
+    testserver_free(ts);
+}
+END_TEST
+
+/* What is kept for an answer that is given up goes with it. */
+START_TEST(an_answer_is_given_up) {
+    struct testserver *ts = setup();
+    many_connections(ts);
+    many_sessions(ts);
+    for (int pieces = 0; pieces < 150; pieces += 7) {
+        struct buf all = BUF_INIT;
+        struct answer *a = admin_word(ts->server, "dump", 0, &all);
+        for (int i = 0; i < pieces && next_piece(a, &all, 2000, 100); i++)
+            ;
+        a->free(a);
+        buf_free(&all);
+    }
     testserver_free(ts);
 }
 END_TEST
@@ -691,6 +872,8 @@ int main(void) {
     ADD(suite, "conf", conf_as_configured, conf_of_a_relative_directory, directory_sizes, one_directory_for_both,
         envi_in_the_order_of_java);
     ADD(suite, "dump", dump_of_nothing, dump_of_sessions, dump_in_local_time, watches_of_nobody, watches_of_data_only);
+    ADD(suite, "pieces", pieces_make_the_whole, connections_come_and_go_meanwhile, sessions_come_and_go_meanwhile,
+        an_answer_is_given_up);
     ADD(suite, "mntr", mntr_is_well_formed, mntr_has_the_whole_catalogue, mntr_counts, mntr_quotas);
     ADD(suite, "hash", hash_every_128, hash_keeps_the_newest);
     ADD(suite, "testserver", several_servers_in_one_process, servers_come_back, events_precede_replies);
