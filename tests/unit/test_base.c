@@ -8,6 +8,7 @@
 #include "base/histogram.h"
 #include "base/hmap.h"
 #include "base/list.h"
+#include "base/mem.h"
 #include "base/rng.h"
 #include "base/strutil.h"
 
