@@ -45,6 +45,26 @@ static void put_children(struct reading *rd, struct znode *n) {
         conn_add_listing(rd->c, tree_listing_new(rd->s->tree, n));
 }
 
+/* What most reads are about. */
+struct target {
+    struct slice path;
+    bool watch;
+    struct znode *node;
+};
+
+/* Decodes path and (has_watch) watch flag, finds the znode, and asks whether one of the permissions wanted is given. Returns
+ * a ZK code; only with ZK_OK is there a node. */
+static int find_target(struct reading *rd, struct jute_in *in, bool has_watch, int32_t wanted, struct target *t) {
+    t->path = jute_bytes_not_null(in);
+    t->watch = has_watch && jute_bool(in);
+    if (in->failed)
+        return ZK_MARSHALLING_ERROR;
+    t->node = tree_find(rd->s->tree, t->path);
+    if (t->node == NULL)
+        return ZK_NO_NODE;
+    return allowed(rd, t->node, wanted) ? ZK_OK : ZK_NO_AUTH;
+}
+
 /* ------------------------------------------------------------------ operations: each returns a ZK code */
 
 static int read_exists(struct reading *rd, struct jute_in *in) {
@@ -54,6 +74,7 @@ static int read_exists(struct reading *rd, struct jute_in *in) {
         return ZK_MARSHALLING_ERROR;
     if (memchr(path.data, '\0', path.len) != NULL)
         return ZK_BAD_ARGUMENTS;
+    /* Not find_target: a watch is left where there is no znode, too. */
     struct znode *n = tree_find(rd->s->tree, path);
     if (n != NULL && !allowed(rd, n, PERM_READ))
         return ZK_NO_AUTH;
@@ -66,69 +87,50 @@ static int read_exists(struct reading *rd, struct jute_in *in) {
 }
 
 static int read_data(struct reading *rd, struct jute_in *in, bool may_watch) {
-    struct slice path = jute_bytes_not_null(in);
-    bool watch = jute_bool(in);
-    if (in->failed)
-        return ZK_MARSHALLING_ERROR;
-    struct znode *n = tree_find(rd->s->tree, path);
-    if (n == NULL)
-        return ZK_NO_NODE;
-    if (!allowed(rd, n, PERM_READ))
-        return ZK_NO_AUTH;
-    if (watch && may_watch)
-        set_watch(rd, path, n, WATCH_DATA);
-    jute_put_bytes(body(rd), znode_data(n));
-    put_stat(rd, n);
+    struct target t;
+    int err = find_target(rd, in, true, PERM_READ, &t);
+    if (err != ZK_OK)
+        return err;
+    if (t.watch && may_watch)
+        set_watch(rd, t.path, t.node, WATCH_DATA);
+    jute_put_bytes(body(rd), znode_data(t.node));
+    put_stat(rd, t.node);
     return ZK_OK;
 }
 
 static int read_children(struct reading *rd, struct jute_in *in, bool with_stat, bool may_watch) {
-    struct slice path = jute_bytes_not_null(in);
-    bool watch = jute_bool(in);
-    if (in->failed)
-        return ZK_MARSHALLING_ERROR;
-    struct znode *n = tree_find(rd->s->tree, path);
-    if (n == NULL)
-        return ZK_NO_NODE;
-    if (!allowed(rd, n, PERM_READ))
-        return ZK_NO_AUTH;
-    if (watch && may_watch)
-        set_watch(rd, path, n, WATCH_CHILD);
-    put_children(rd, n);
+    struct target t;
+    int err = find_target(rd, in, true, PERM_READ, &t);
+    if (err != ZK_OK)
+        return err;
+    if (t.watch && may_watch)
+        set_watch(rd, t.path, t.node, WATCH_CHILD);
+    put_children(rd, t.node);
     if (with_stat)
-        put_stat(rd, n);
+        put_stat(rd, t.node);
     return ZK_OK;
 }
 
 static int read_acl(struct reading *rd, struct jute_in *in) {
-    struct slice path = jute_bytes_not_null(in);
-    if (in->failed)
-        return ZK_MARSHALLING_ERROR;
-    struct znode *n = tree_find(rd->s->tree, path);
-    if (n == NULL)
-        return ZK_NO_NODE;
-    if (!allowed(rd, n, PERM_READ | PERM_ADMIN))
-        return ZK_NO_AUTH;
-    struct slice acl = acl_bytes(tree_acls(rd->s->tree), n->acl);
-    if (allowed(rd, n, PERM_ADMIN))
+    struct target t;
+    int err = find_target(rd, in, false, PERM_READ | PERM_ADMIN, &t);
+    if (err != ZK_OK)
+        return err;
+    struct slice acl = acl_bytes(tree_acls(rd->s->tree), t.node->acl);
+    if (allowed(rd, t.node, PERM_ADMIN))
         buf_append(body(rd), acl.data, acl.len);
     else
         auth_mask_acl(acl, body(rd));
-    put_stat(rd, n);
+    put_stat(rd, t.node);
     return ZK_OK;
 }
 
 static int read_all_children_number(struct reading *rd, struct jute_in *in) {
-    struct slice path = jute_bytes_not_null(in);
-    if (in->failed)
-        return ZK_MARSHALLING_ERROR;
-    struct znode *n = tree_find(rd->s->tree, path);
-    if (n == NULL)
-        return ZK_NO_NODE;
-    if (!allowed(rd, n, PERM_READ))
-        return ZK_NO_AUTH;
-    jute_put_int(body(rd), (int32_t)znode_descendants(n));
-    return ZK_OK;
+    struct target t;
+    int err = find_target(rd, in, false, PERM_READ, &t);
+    if (err == ZK_OK)
+        jute_put_int(body(rd), (int32_t)znode_descendants(t.node));
+    return err;
 }
 
 static bool is_blank(struct slice text) {
