@@ -6,8 +6,7 @@
  *             bucket at a time (linear hashing), so there is no big rehash.
  *   watchers  for each watcher the set of the numbers of its entries.
  *
- * A set is an open hash table of 32-bit values, a plain array while it is small. A large table that has to grow is moved
- * piecemeal: old and new exist side by side, and each change moves a few slots.
+ * All of these sets are u32sets: they grow piecemeal, too.
  *
  * Invariants:
  *   1. A word (watcher, modes) stands in an entry's set if and only if the entry's number stands in the watcher's set, and
@@ -19,326 +18,23 @@
 
 #include "base/log.h"
 #include "base/mem.h"
+#include "tree/u32set.h"
 
 #define DATA_MODES (WATCH_DATA | WATCH_DATA_PERSISTENT | WATCH_RECURSIVE)
 #define CHILD_MODES (WATCH_CHILD | WATCH_CHILD_PERSISTENT)
 
-/* ------------------------------------------------------------------ sets of 32-bit values */
-
+/* How sets are keyed. */
 #define KEY_WATCHER (WATCHER_MAX - 1) /* a word is found by its watcher */
 #define KEY_ENTRY UINT32_MAX          /* an entry number is its own key */
 
-#define ARRAY_MAX 14         /* up to here a set is an unsorted array */
-#define PIECEMEAL_MIN 32768u /* slots from which on a table is moved piecemeal */
-#define MOVE_STEP 16         /* slots moved per change: enough to be done long before the next growth */
-#define MOVED 1u             /* was moved or removed; neither a word nor an entry number ever has this value */
-
-struct table {
-    uint32_t cap;
-    uint32_t count; /* values, those that are still in the old table included */
-    union {
-        uint32_t data_words; /* in the set of an entry: words with data modes */
-        uint32_t drain;      /* in the set of a watcher: counts the calls of set_any */
-    };
-    uint32_t recursive_words; /* in the set of an entry: words with the recursive mode */
-    uint32_t slots[];         /* 0 = free; behind a table of PIECEMEAL_MIN slots or more stands a struct moving */
-};
-
-struct moving {
-    struct table *old; /* NULL = no move under way */
-    uint32_t next;     /* slots of old below this one are done */
-};
-
-/* 0 = empty; bit 0 = one value, in the upper half; else a pointer to a table. */
-struct set {
-    uint64_t bits;
-};
-
-static uint64_t one_bits(uint32_t value) { return (uint64_t)value << 32 | 1; }
-static bool is_one(struct set s) { return (s.bits & 1) != 0; }
-static uint32_t one_of(struct set s) { return (uint32_t)(s.bits >> 32); }
-static struct table *table_of(struct set s) { return is_one(s) ? NULL : (struct table *)(uintptr_t)s.bits; }
-static uint32_t set_count(struct set s) { return is_one(s) ? 1 : s.bits == 0 ? 0 : table_of(s)->count; }
-
-static size_t table_bytes(uint32_t cap) {
-    size_t moving = cap >= PIECEMEAL_MIN ? sizeof(struct moving) : 0;
-    return sizeof(struct table) + cap * sizeof(uint32_t) + moving;
-}
-
-static struct table *table_new(uint64_t *bytes, uint32_t cap) {
-    struct table *t = mem_calloc(1, table_bytes(cap));
-    t->cap = cap;
-    *bytes += table_bytes(cap);
-    return t;
-}
-
-static void table_free(uint64_t *bytes, struct table *t) {
-    *bytes -= table_bytes(t->cap);
-    mem_free(t);
-}
-
-static struct moving moving_of(const struct table *t) {
-    struct moving m = {NULL, 0};
-    if (UNLIKELY(t->cap >= PIECEMEAL_MIN))
-        memcpy(&m, t->slots + t->cap, sizeof m);
-    return m;
-}
-
-static void moving_store(struct table *t, const struct moving *m) { memcpy(t->slots + t->cap, m, sizeof *m); }
-
-static uint32_t home(uint32_t key, uint32_t cap) {
-    key ^= key >> 16;
-    key *= 0x7feb352du;
-    key ^= key >> 15;
-    key *= 0x846ca68bu;
-    key ^= key >> 16;
-    return (uint32_t)((uint64_t)key * cap >> 32);
-}
-
-static uint32_t *table_find(struct table *t, uint32_t key, uint32_t mask) {
-    if (t->cap <= ARRAY_MAX) {
-        for (uint32_t i = 0; i < t->count; i++)
-            if ((t->slots[i] & mask) == key)
-                return &t->slots[i];
-        return NULL;
-    }
-    for (uint32_t i = home(key, t->cap); t->slots[i] != 0; i = i + 1 < t->cap ? i + 1 : 0)
-        if ((t->slots[i] & mask) == key && t->slots[i] != MOVED)
-            return &t->slots[i];
-    return NULL;
-}
-
-/* The value must not be there yet, and there must be room. Does not count it. */
-static void table_insert(struct table *t, uint32_t value, uint32_t mask, uint32_t array_count) {
-    if (t->cap <= ARRAY_MAX) {
-        t->slots[array_count] = value;
-        return;
-    }
-    uint32_t i = home(value & mask, t->cap);
-    while (t->slots[i] != 0)
-        i = i + 1 < t->cap ? i + 1 : 0;
-    t->slots[i] = value;
-}
-
-/* Takes a slot's value out. In a table every later one of the run that may stand nearer to its home moves back. */
-static void table_erase(struct table *t, uint32_t *slot, uint32_t mask) {
-    uint32_t gap = (uint32_t)(slot - t->slots), cap = t->cap;
-    if (cap <= ARRAY_MAX) {
-        t->slots[gap] = t->slots[t->count - 1];
-        t->slots[t->count - 1] = 0;
-        return;
-    }
-    for (uint32_t i = gap + 1 < cap ? gap + 1 : 0; t->slots[i] != 0; i = i + 1 < cap ? i + 1 : 0) {
-        uint32_t want = home(t->slots[i] & mask, cap);
-        uint32_t from_want = i >= want ? i - want : i + cap - want;
-        uint32_t from_gap = i >= gap ? i - gap : i + cap - gap;
-        if (from_want >= from_gap) {
-            t->slots[gap] = t->slots[i];
-            gap = i;
-        }
-    }
-    t->slots[gap] = 0;
-}
-
-static bool table_full(const struct table *t) {
-    return t->cap <= ARRAY_MAX ? t->count == t->cap : t->count >= (uint64_t)t->cap * 4 / 5;
-}
-
-/* A capacity for count values and some more: loads stay between 0.64 and 0.8, in large tables, where each growth means a
- * lot of moving, between 0.53 and 0.8. All are 2 modulo 4: that fits the size classes of allocators. */
-static uint32_t roomy_cap(uint32_t count) {
-    if (count <= ARRAY_MAX)
-        return count <= 2 ? 2 : (count + 1) / 4 * 4 + 2;
-    uint64_t cap = count < PIECEMEAL_MIN * 4 / 5 ? (uint64_t)count * 25 / 16 : (uint64_t)count * 15 / 8;
-    zassert(cap < UINT32_MAX - 8);
-    return (uint32_t)cap / 4 * 4 + 6;
-}
-
-static void move_some(uint64_t *bytes, struct table *t, uint32_t mask, uint32_t max_slots) {
-    struct moving m = moving_of(t);
-    if (LIKELY(m.old == NULL))
-        return;
-    for (; max_slots > 0 && m.next < m.old->cap; max_slots--, m.next++) {
-        uint32_t value = m.old->slots[m.next];
-        if (value > MOVED) {
-            table_insert(t, value, mask, 0);
-            m.old->slots[m.next] = MOVED;
-        }
-    }
-    if (m.next == m.old->cap) {
-        table_free(bytes, m.old);
-        m.old = NULL;
-    }
-    moving_store(t, &m);
-}
-
-/* Replaces the table by one of another capacity. */
-static void set_resize(uint64_t *bytes, struct set *s, uint32_t cap, uint32_t mask) {
-    struct table *old = table_of(*s), *t;
-    move_some(bytes, old, mask, UINT32_MAX);
-    t = table_new(bytes, cap);
-    t->count = old->count;
-    t->data_words = old->data_words;
-    t->recursive_words = old->recursive_words;
-    s->bits = (uintptr_t)t;
-    if (cap >= PIECEMEAL_MIN) {
-        moving_store(t, &(struct moving){old, 0});
-        return;
-    }
-    uint32_t n = 0;
-    for (uint32_t i = 0; i < old->cap; i++)
-        if (old->slots[i] != 0)
-            table_insert(t, old->slots[i], mask, n++);
-    table_free(bytes, old);
-}
-
-static uint32_t set_get(struct set s, uint32_t key, uint32_t mask) {
-    if (is_one(s))
-        return (one_of(s) & mask) == key ? one_of(s) : 0;
-    if (s.bits == 0)
-        return 0;
-    struct table *t = table_of(s);
-    const uint32_t *slot = table_find(t, key, mask);
-    if (slot == NULL) {
-        struct moving m = moving_of(t);
-        slot = m.old != NULL ? table_find(m.old, key, mask) : NULL;
-    }
-    return slot != NULL ? *slot : 0;
-}
-
-/* Adds the value, in the place of one with the same key if there is one. */
-static void set_put(uint64_t *bytes, struct set *s, uint32_t value, uint32_t mask) {
-    uint32_t key = value & mask;
-    if (s->bits == 0 || (is_one(*s) && (one_of(*s) & mask) == key)) {
-        s->bits = one_bits(value);
-        return;
-    }
-    struct table *t = table_of(*s);
-    if (t == NULL) {
-        t = table_new(bytes, roomy_cap(2));
-        t->slots[t->count++] = one_of(*s);
-        s->bits = (uintptr_t)t;
-    }
-    uint32_t *slot = table_find(t, key, mask);
-    struct moving m = moving_of(t);
-    if (slot == NULL && m.old != NULL)
-        slot = table_find(m.old, key, mask);
-    if (slot != NULL) {
-        *slot = value;
-        return;
-    }
-    if (table_full(t)) {
-        set_resize(bytes, s, roomy_cap(t->count + 1), mask);
-        t = table_of(*s);
-    }
-    table_insert(t, value, mask, t->count);
-    t->count++;
-    move_some(bytes, t, mask, MOVE_STEP);
-}
-
-static void set_free(uint64_t *bytes, struct set *s) {
-    struct table *t = table_of(*s);
-    s->bits = 0;
-    if (t == NULL)
-        return;
-    struct moving m = moving_of(t);
-    if (m.old != NULL)
-        table_free(bytes, m.old);
-    table_free(bytes, t);
-}
-
-/* Not part of set_remove: one event can take values out of thousands of sets, and must not resize them all. */
-static void set_shrink_if_needed(uint64_t *bytes, struct set *s, uint32_t mask) {
-    struct table *t = table_of(*s);
-    if (t == NULL)
-        return;
-    if (t->count == 1 && t->cap <= ARRAY_MAX) {
-        uint32_t value = t->slots[0];
-        set_free(bytes, s);
-        s->bits = one_bits(value);
-    } else if ((uint64_t)t->count * 4 < t->cap && t->cap > 2 && moving_of(t).old == NULL) {
-        set_resize(bytes, s, roomy_cap(t->count <= ARRAY_MAX ? t->count : t->count / 5 * 8), mask);
-    }
-}
-
-/* Returns the value that was there, or 0. The last one takes the table with it. */
-static uint32_t set_remove(uint64_t *bytes, struct set *s, uint32_t key, uint32_t mask) {
-    uint32_t value = 0;
-    if (is_one(*s)) {
-        value = set_get(*s, key, mask);
-        if (value != 0)
-            s->bits = 0;
-        return value;
-    }
-    struct table *t = table_of(*s);
-    uint32_t *slot = t != NULL ? table_find(t, key, mask) : NULL;
-    if (slot != NULL) {
-        value = *slot;
-        table_erase(t, slot, mask);
-    } else if (t != NULL) {
-        struct moving m = moving_of(t);
-        slot = m.old != NULL ? table_find(m.old, key, mask) : NULL;
-        if (slot == NULL)
-            return 0;
-        value = *slot;
-        *slot = MOVED;
-    }
-    if (value == 0)
-        return 0;
-    if (--t->count == 0)
-        set_free(bytes, s);
-    else
-        move_some(bytes, t, mask, MOVE_STEP);
-    return value;
-}
-
-/* Any one value, 0 if the set is empty. Not simply the next one in the table: a table is nearly sorted by hash, and what
- * is left of it after a removal from one end would crowd into one end of a smaller table. */
-static uint32_t set_any(uint64_t *bytes, struct set *s, uint32_t mask) {
-    struct table *t = table_of(*s);
-    if (t == NULL)
-        return is_one(*s) ? one_of(*s) : 0;
-    struct moving m = moving_of(t);
-    if (m.old != NULL) {
-        while (m.next < m.old->cap && m.old->slots[m.next] <= MOVED)
-            m.next++;
-        moving_store(t, &m);
-        if (m.next < m.old->cap)
-            return m.old->slots[m.next];
-        move_some(bytes, t, mask, 1); /* nothing left in it: ends the move */
-    }
-    uint32_t i = home(++t->drain, t->cap);
-    while (t->slots[i] == 0)
-        i = i + 1 < t->cap ? i + 1 : 0;
-    return t->slots[i];
-}
-
-/* Iteration: start with *cursor = 0; 0 at the end. The set must not change meanwhile. */
-static uint32_t set_next(struct set s, uint64_t *cursor) {
-    if (is_one(s))
-        return (*cursor)++ == 0 ? one_of(s) : 0;
-    const struct table *t = table_of(s);
-    while (t != NULL && *cursor < t->cap) {
-        uint32_t value = t->slots[(*cursor)++];
-        if (value != 0)
-            return value;
-    }
-    struct moving m = {NULL, 0};
-    if (t != NULL)
-        m = moving_of(t);
-    while (m.old != NULL && *cursor - t->cap < m.old->cap) {
-        uint32_t value = m.old->slots[(*cursor)++ - t->cap];
-        if (value > MOVED)
-            return value;
-    }
-    return 0;
-}
+/* What is noted with the set of an entry: how many of its words have such modes. */
+enum { NOTE_DATA, NOTE_RECURSIVE };
 
 /* ------------------------------------------------------------------ entries */
 
 #define CHUNK_ENTRIES 4096u
 #define NO_CHUNK UINT32_MAX
-#define FIRST_ENTRY 2u /* 0 is the end of a chain, MOVED = 1 */
+#define FIRST_ENTRY U32SET_VALUE_MIN /* 0 is also the end of a chain */
 #define HEADS_BLOCK 4096u
 #define BUCKETS_MIN 64u
 #define SCRATCH_KEEP 65536u
@@ -350,7 +46,7 @@ struct path_copy {
 
 struct entry {
     uintptr_t where; /* the znode, or a struct path_copy and bit 0; 0 = free */
-    struct set who;  /* words: watcher | modes << WATCHER_BITS */
+    struct u32set who;  /* words: watcher | modes << WATCHER_BITS */
     uint32_t hash;   /* low half of tree_hash */
     uint32_t next;   /* the next entry of the bucket, or of the chunk's free ones */
 };
@@ -376,7 +72,7 @@ struct watches {
     uint32_t entries;     /* in the index */
     uint32_t copies;      /* entries with a copy of their path */
 
-    struct set *watchers; /* entries of each watcher */
+    struct u32set *watchers; /* entries of each watcher */
     uint32_t *stamps;     /* the last firing that told the watcher; NULL until there are recursive watches */
     uint32_t watcher_cap;
     uint32_t stamp;
@@ -633,7 +329,7 @@ static uint32_t entry_new(struct watches *w, struct slice path, struct znode *no
 /* Nobody is left. */
 static void entry_free(struct watches *w, uint32_t id) {
     struct entry *e = entry_at(w, id);
-    zassert(e->who.bits == 0);
+    zassert(u32set_is_empty(e->who));
     index_remove(w, id);
     if (copy_of(e) != NULL)
         drop_copy(w, e);
@@ -645,15 +341,13 @@ static void entry_free(struct watches *w, uint32_t id) {
 /* ------------------------------------------------------------------ modes */
 
 static uint32_t data_words(const struct entry *e) {
-    if (is_one(e->who))
-        return (one_of(e->who) >> WATCHER_BITS & DATA_MODES) != 0;
-    return e->who.bits == 0 ? 0 : table_of(e->who)->data_words;
+    const uint32_t *notes = u32set_notes(e->who);
+    return notes != NULL ? notes[NOTE_DATA] : (u32set_single(e->who) >> WATCHER_BITS & DATA_MODES) != 0;
 }
 
 static uint32_t recursive_words(const struct entry *e) {
-    if (is_one(e->who))
-        return (one_of(e->who) >> WATCHER_BITS & WATCH_RECURSIVE) != 0;
-    return e->who.bits == 0 ? 0 : table_of(e->who)->recursive_words;
+    const uint32_t *notes = u32set_notes(e->who);
+    return notes != NULL ? notes[NOTE_RECURSIVE] : (u32set_single(e->who) >> WATCHER_BITS & WATCH_RECURSIVE) != 0;
 }
 
 static int has(unsigned modes, unsigned which) { return (modes & which) != 0; }
@@ -665,11 +359,12 @@ struct tally {
 
 static struct tally tally_of(const struct entry *e) { return (struct tally){data_words(e), recursive_words(e)}; }
 
-/* The entry's set has been changed already; a table keeps the new numbers. */
+/* The entry's set has been changed already; the new numbers are noted with it. */
 static void account(struct watches *w, struct entry *e, struct tally before, struct tally after) {
-    if (!is_one(e->who) && e->who.bits != 0) {
-        table_of(e->who)->data_words = after.data;
-        table_of(e->who)->recursive_words = after.recursive;
+    uint32_t *notes = u32set_notes(e->who);
+    if (notes != NULL) {
+        notes[NOTE_DATA] = after.data;
+        notes[NOTE_RECURSIVE] = after.recursive;
     }
     w->data_pairs += (uint64_t)after.data - before.data;
     w->recursive_pairs += (uint64_t)after.recursive - before.recursive;
@@ -678,7 +373,7 @@ static void account(struct watches *w, struct entry *e, struct tally before, str
 
 /* The other half of a removal: the watcher's own set. */
 static void leave_entry(struct watches *w, uint32_t watcher, uint32_t id) {
-    uint32_t was = set_remove(&w->bytes, &w->watchers[watcher], id, KEY_ENTRY);
+    uint32_t was = u32set_remove(&w->bytes, &w->watchers[watcher], id, KEY_ENTRY);
     zassert(was == id);
 }
 
@@ -690,22 +385,22 @@ static void change_modes(struct watches *w, uint32_t id, uint32_t watcher, unsig
     after.recursive += (uint32_t)(has(new, WATCH_RECURSIVE) - has(old, WATCH_RECURSIVE));
     w->child_pairs += (uint64_t)(has(new, CHILD_MODES) - has(old, CHILD_MODES));
     if (new != 0)
-        set_put(&w->bytes, &e->who, watcher | new << WATCHER_BITS, KEY_WATCHER);
+        u32set_put(&w->bytes, &e->who, watcher | new << WATCHER_BITS, KEY_WATCHER);
     else
-        set_remove(&w->bytes, &e->who, watcher, KEY_WATCHER);
+        u32set_remove(&w->bytes, &e->who, watcher, KEY_WATCHER);
     account(w, e, before, after);
     if (old == 0)
-        set_put(&w->bytes, &w->watchers[watcher], id, KEY_ENTRY);
+        u32set_put(&w->bytes, &w->watchers[watcher], id, KEY_ENTRY);
     else if (new == 0)
         leave_entry(w, watcher, id);
-    set_shrink_if_needed(&w->bytes, &e->who, KEY_WATCHER);
-    set_shrink_if_needed(&w->bytes, &w->watchers[watcher], KEY_ENTRY);
-    if (e->who.bits == 0)
+    u32set_shrink_if_needed(&w->bytes, &e->who, KEY_WATCHER);
+    u32set_shrink_if_needed(&w->bytes, &w->watchers[watcher], KEY_ENTRY);
+    if (u32set_is_empty(e->who))
         entry_free(w, id);
 }
 
 static unsigned modes_of(const struct watches *w, uint32_t id, uint32_t watcher) {
-    return set_get(entry_at(w, id)->who, watcher, KEY_WATCHER) >> WATCHER_BITS;
+    return u32set_get(entry_at(w, id)->who, watcher, KEY_WATCHER) >> WATCHER_BITS;
 }
 
 static void reserve_watcher(struct watches *w, uint32_t watcher) {
@@ -769,19 +464,20 @@ bool watch_drop(struct watches *w, uint32_t watcher, size_t max_entries) {
     zassert(!w->firing);
     if (watcher >= w->watcher_cap)
         return true;
-    struct set *entries = &w->watchers[watcher];
-    for (; max_entries > 0 && entries->bits != 0; max_entries--) {
-        uint32_t id = set_any(&w->bytes, entries, KEY_ENTRY);
+    struct u32set *entries = &w->watchers[watcher];
+    for (; max_entries > 0 && !u32set_is_empty(*entries); max_entries--) {
+        uint32_t id = u32set_any(&w->bytes, entries, KEY_ENTRY);
         unsigned modes = modes_of(w, id, watcher);
         zassert(modes != 0);
         change_modes(w, id, watcher, modes, 0);
     }
-    return entries->bits == 0;
+    return u32set_is_empty(*entries);
 }
 
 /* ------------------------------------------------------------------ firing */
 
 struct firing {
+    struct watches *w;
     watch_deliver *deliver;
     void *ctx;
     unsigned look;  /* modes that the event concerns */
@@ -792,7 +488,8 @@ struct firing {
     uint32_t child_gone;
 };
 
-static void fire_watcher(struct watches *w, struct firing *f, uint32_t watcher) {
+static void fire_watcher(struct firing *f, uint32_t watcher) {
+    struct watches *w = f->w;
     if (f->stamp != 0) {
         if (w->stamps[watcher] == f->stamp)
             return;
@@ -814,11 +511,12 @@ static void remember_spent(struct watches *w, uint32_t word) {
 
 /* Delivers to one word and returns what is left of it. A word without modes left is noted and stays as it was, so that it
  * is still found when it is removed. */
-static uint32_t fire_word(struct watches *w, struct firing *f, uint32_t word) {
+static uint32_t fire_word(void *ctx, uint32_t word) {
+    struct firing *f = ctx;
     unsigned modes = word >> WATCHER_BITS;
     if ((modes & f->look) == 0)
         return word;
-    fire_watcher(w, f, word & KEY_WATCHER);
+    fire_watcher(f, word & KEY_WATCHER);
     unsigned left = modes & ~f->spend;
     if (left == modes)
         return word;
@@ -826,14 +524,8 @@ static uint32_t fire_word(struct watches *w, struct firing *f, uint32_t word) {
     f->child_gone += (uint32_t)(has(modes, CHILD_MODES) - has(left, CHILD_MODES));
     if (left != 0)
         return (word & KEY_WATCHER) | left << WATCHER_BITS;
-    remember_spent(w, word);
+    remember_spent(f->w, word);
     return word;
-}
-
-static void fire_table(struct watches *w, struct firing *f, struct table *t) {
-    for (uint32_t i = 0; i < t->cap; i++)
-        if (t->slots[i] > MOVED)
-            t->slots[i] = fire_word(w, f, t->slots[i]);
 }
 
 /* Takes the entry out of the sets of all watchers that have lost it. Each of them is somewhere else in memory; what is
@@ -843,15 +535,10 @@ static void forget_entry(struct watches *w, uint32_t id) {
     for (uint32_t i = 0; i < n; i++) {
         if (i + 24 < n)
             __builtin_prefetch(&w->watchers[w->spent[i + 24] & KEY_WATCHER]);
-        if (i + 16 < n) {
-            const struct table *t = table_of(w->watchers[w->spent[i + 16] & KEY_WATCHER]);
-            __builtin_prefetch(t);
-        }
-        if (i + 8 < n) {
-            const struct table *t = table_of(w->watchers[w->spent[i + 8] & KEY_WATCHER]);
-            if (t != NULL && t->cap > ARRAY_MAX)
-                __builtin_prefetch(&t->slots[home(id, t->cap)]);
-        }
+        if (i + 16 < n)
+            u32set_prefetch(w->watchers[w->spent[i + 16] & KEY_WATCHER]);
+        if (i + 8 < n)
+            u32set_prefetch_key(w->watchers[w->spent[i + 8] & KEY_WATCHER], id);
         leave_entry(w, w->spent[i] & KEY_WATCHER, id);
     }
 }
@@ -860,27 +547,19 @@ static void fire_entry(struct watches *w, uint32_t id, struct firing *f) {
     struct entry *e = entry_at(w, id);
     struct tally before = tally_of(e), after = before;
     f->data_gone = f->child_gone = w->spent_count = 0;
-    struct table *t = table_of(e->who);
-    if (t == NULL) {
-        e->who.bits = one_bits(fire_word(w, f, one_of(e->who)));
-    } else {
-        struct moving m = moving_of(t);
-        fire_table(w, f, t);
-        if (m.old != NULL)
-            fire_table(w, f, m.old);
-    }
+    u32set_map(&e->who, fire_word, f);
     after.data -= f->data_gone;
     w->child_pairs -= f->child_gone;
-    if (w->spent_count == set_count(e->who)) {
-        set_free(&w->bytes, &e->who);
+    if (w->spent_count == u32set_count(e->who)) {
+        u32set_free(&w->bytes, &e->who);
     } else {
         for (uint32_t i = 0; i < w->spent_count; i++)
-            set_remove(&w->bytes, &e->who, w->spent[i] & KEY_WATCHER, KEY_WATCHER);
+            u32set_remove(&w->bytes, &e->who, w->spent[i] & KEY_WATCHER, KEY_WATCHER);
     }
     account(w, e, before, after);
-    set_shrink_if_needed(&w->bytes, &e->who, KEY_WATCHER);
+    u32set_shrink_if_needed(&w->bytes, &e->who, KEY_WATCHER);
     forget_entry(w, id);
-    if (e->who.bits == 0)
+    if (u32set_is_empty(e->who))
         entry_free(w, id);
 }
 
@@ -945,7 +624,7 @@ size_t watch_fire(struct watches *w, struct slice path, struct znode *node, enum
     zassert(!w->firing);
     if (w->entries == 0 || path.len == 0)
         return 0;
-    struct firing f = {.deliver = deliver, .ctx = ctx, .look = rules[type].look, .spend = rules[type].spend};
+    struct firing f = {.w = w, .deliver = deliver, .ctx = ctx, .look = rules[type].look, .spend = rules[type].spend};
     bool ancestors = w->recursive_pairs > 0 && type != EVENT_NODE_CHILDREN_CHANGED;
     uint32_t id = find_fired(w, path, node, type);
     w->firing = true;
@@ -954,7 +633,7 @@ size_t watch_fire(struct watches *w, struct slice path, struct znode *node, enum
         f.stamp = w->stamp;
     }
     if (id != 0) {
-        uint32_t words = set_count(entry_at(w, id)->who);
+        uint32_t words = u32set_count(entry_at(w, id)->who);
         fire_entry(w, id, &f);
         if (node != NULL && w->spent_count < words)
             bind(w, entry_at(w, id), node);
@@ -993,7 +672,7 @@ void watches_free(struct watches *w) {
         for (uint32_t j = 0; c != NULL && j < c->touched; j++) {
             if (c->entries[j].where == 0)
                 continue;
-            set_free(&w->bytes, &c->entries[j].who);
+            u32set_free(&w->bytes, &c->entries[j].who);
             if (copy_of(&c->entries[j]) != NULL)
                 drop_copy(w, &c->entries[j]);
         }
@@ -1004,7 +683,7 @@ void watches_free(struct watches *w) {
         mem_free(w->heads[i / HEADS_BLOCK]);
     mem_free(w->heads);
     for (uint32_t i = 0; i < w->watcher_cap; i++)
-        set_free(&w->bytes, &w->watchers[i]);
+        u32set_free(&w->bytes, &w->watchers[i]);
     mem_free(w->watchers);
     mem_free(w->stamps);
     mem_free(w->spent);
@@ -1035,7 +714,7 @@ void watch_each(const struct watches *w, watch_visit *visit, void *ctx) {
                 continue;
             struct slice path = path_of(e, &text);
             uint32_t word;
-            for (uint64_t cursor = 0; (word = set_next(e->who, &cursor)) != 0;)
+            for (uint64_t cursor = 0; (word = u32set_next(e->who, &cursor)) != 0;)
                 if (word >> WATCHER_BITS & DATA_MODES)
                     visit(ctx, path, word & KEY_WATCHER, word >> WATCHER_BITS);
         }
@@ -1048,7 +727,7 @@ void watch_each_of(const struct watches *w, uint32_t watcher, watch_visit *visit
     uint32_t id;
     if (watcher >= w->watcher_cap)
         return;
-    for (uint64_t cursor = 0; (id = set_next(w->watchers[watcher], &cursor)) != 0;)
+    for (uint64_t cursor = 0; (id = u32set_next(w->watchers[watcher], &cursor)) != 0;)
         visit(ctx, path_of(entry_at(w, id), &text), watcher, modes_of(w, id, watcher));
     buf_free(&text);
 }
