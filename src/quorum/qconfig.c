@@ -55,7 +55,7 @@ static bool take_part(struct slice *text, char separator, struct slice *part) {
     const char *end = text->len != 0 ? memchr(text->data, separator, text->len) : NULL;
     if (end == NULL) {
         *part = *text;
-        *text = (struct slice){text->data + text->len, 0};
+        *text = SLICE_NULL;
         return false;
     }
     *part = (struct slice){text->data, (size_t)(end - text->data)};

@@ -42,8 +42,8 @@ struct txn_header txn_header_get(struct jute_in *in);
 void txn_record_put(struct buf *b, const struct txn *t);
 void txn_digest_put(struct buf *b, uint64_t digest);
 
-/* Decodes a whole payload. digest_version is 0 if there is none. Returns false if it does not decode or its type is
- * unknown. */
+/* Decodes a whole payload. digest_version is 0 if there is none. Returns false if it does not decode (null does not) or its
+ * type is unknown. */
 bool txn_decode(struct slice payload, struct txn_header *h, struct txn *t, int32_t *digest_version, uint64_t *digest);
 
 /* A sub-transaction of a multi: int type, buffer record. */

@@ -156,6 +156,8 @@ START_TEST(refusals) {
     };
     for (size_t i = 0; i < ARRAY_LEN(cases); i++)
         refused(cases[i][0], cases[i][1]);
+    ck_assert_ptr_null(qconfig_parse(SLICE_NULL, true, error, sizeof error));
+    ck_assert_str_eq(error, "no server is listed");
 }
 END_TEST
 
