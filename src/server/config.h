@@ -214,6 +214,10 @@ bool config_is_set(const struct config *c, const char *name);
 /* The value of a line that is kept as text, or NULL. */
 const char *config_entry_value(const struct config *c, const char *name);
 
+/* Appends the lines server.N, group.N and weight.N in the text form of a qconfig, and the version that the name of the
+ * dynamic file ends in, if it does. Once validated they parse. */
+void config_members_text(const struct config *c, struct buf *out);
+
 enum config_class {
     CONFIG_ACTIVE,      /* does what it says */
     CONFIG_NOT_YET,     /* accepted; what it is about is not in this version */

@@ -5,6 +5,7 @@
 
 #include "base/mem.h"
 #include "base/strutil.h"
+#include "quorum/qconfig.h"
 #include "server/config.h"
 #include "server/config_table.h"
 
@@ -34,223 +35,113 @@ static bool option_on(const struct config *c, const char *name) {
            option_is(c, name, "1");
 }
 
-/* -------- server.N -------- */
-
-struct server_line {
-    bool observer;
-    bool has_client;
-    char client_host[256]; /* "" = all addresses */
-    int client_port;
-};
-
-/* Takes the text up to a separator (or the end) off the front; a host in brackets may hold colons. */
-static bool take_part(struct slice *text, char separator, struct slice *part, struct buf *why) {
-    size_t i = 0;
-    if (text->len != 0 && text->data[0] == '[') {
-        const char *close = memchr(text->data, ']', text->len);
-        if (close == NULL) {
-            buf_printf(why, "%.*s starts with '[' but has no matching ']:'", (int)size_min(text->len, 200), text->data);
-            return false;
-        }
-        i = (size_t)(close - text->data) + 1;
-    }
-    while (i < text->len && text->data[i] != separator)
-        i++;
-    *part = (struct slice){text->data, i};
-    size_t skip = i < text->len ? i + 1 : i;
-    *text = (struct slice){text->data + skip, text->len - skip};
-    return true;
-}
-
-/* Cuts host:a:b:c into at most max parts. Returns how many there are, or -1. */
-static int split_host(struct slice text, struct slice *parts, int max, struct buf *why) {
-    int count = 0;
-    bool more = true;
-    while (more) {
-        struct slice part, rest = text;
-        if (!take_part(&rest, ':', &part, why))
-            return -1;
-        more = part.len < text.len;
-        if (count < max)
-            parts[count] = part;
-        count++;
-        text = rest;
-    }
-    return count;
-}
-
-static bool port_of(struct slice text, int *port) {
-    int64_t v;
-    if (!str_to_i64(text, &v) || v < 0 || v > 65535)
-        return false;
-    *port = (int)v;
-    return true;
-}
-
-#define SLICE_ARG(s) (int)size_min((s).len, 200), (s).data
-
-static bool bad_shape(struct slice value, struct buf *why) {
-    buf_printf(
-        why,
-        "%.*s does not have the form server_config or server_config;client_config where server_config is the pipe "
-        "separated list of host:port:port or host:port:port:type and client_config is port or host:port",
-        SLICE_ARG(value));
-    return false;
-}
-
-static bool address_parse(struct slice value, struct slice address, const char *name, bool first,
-                          struct server_line *out, struct buf *why) {
-    struct slice parts[4];
-    int ports[2], count = split_host(address, parts, 4, why);
-    bool observer = false;
-    if (count < 0)
-        return false;
-    if (count < 3 || count > 4)
-        return bad_shape(value, why);
-    for (int i = 0; i < 2; i++) {
-        if (!port_of(parts[i + 1], &ports[i])) {
-            buf_printf(why, "Address unresolved: %.*s:%.*s", SLICE_ARG(parts[0]), SLICE_ARG(parts[i + 1]));
-            return false;
-        }
-    }
-    if (ports[0] == ports[1]) {
-        buf_printf(why, "Client and election port must be different! Please update the configuration file on %.60s",
-                   name);
-        return false;
-    }
-    if (count == 4) {
-        observer = parts[3].len == 8 && strncasecmp(parts[3].data, "observer", 8) == 0;
-        if (!observer && !(parts[3].len == 11 && strncasecmp(parts[3].data, "participant", 11) == 0)) {
-            buf_printf(why, "Unrecognised peertype: %.*s (participant and observer are allowed)", SLICE_ARG(parts[3]));
-            return false;
-        }
-    }
-    if (!first && observer != out->observer) {
-        buf_printf(why, "Multiple addresses should have similar roles: %.*s", SLICE_ARG(value));
-        return false;
-    }
-    out->observer = observer;
-    return true;
-}
-
-static bool client_part_parse(struct slice value, struct slice client, struct server_line *out, struct buf *why) {
-    struct slice parts[2];
-    int count = split_host(client, parts, 2, why);
-    if (count < 0)
-        return false;
-    if (count > 2)
-        return bad_shape(value, why);
-    if (!port_of(parts[count - 1], &out->client_port)) {
-        buf_printf(why, "Address unresolved: %.*s", SLICE_ARG(client));
-        return false;
-    }
-    struct slice host = count == 2 ? parts[0] : SLICE_LIT("");
-    if (host.len >= 2 && host.data[0] == '[') {
-        host.data++;
-        host.len -= 2;
-    }
-    if (slice_is(host, "0.0.0.0") || slice_is(host, "::"))
-        host.len = 0;
-    out->client_host[0] = '\0';
-    if (host.len != 0 && host.len < sizeof out->client_host) {
-        memcpy(out->client_host, host.data, host.len);
-        out->client_host[host.len] = '\0';
-    }
-    out->has_client = true;
-    return true;
-}
-
-/* Reads the value of a server line; name is "server.N". */
-static bool server_line_parse(const char *name, const char *text, bool several_allowed, struct server_line *out,
-                              struct buf *why) {
-    struct slice value = slice_of(text), rest, client;
-    int64_t id;
-    *out = (struct server_line){0};
-    if (!str_to_i64(slice_of(name + strlen("server.")), &id)) {
-        buf_printf(why, "For input string: \"%.60s\" (the N of server.N is a number from 1 to 255)",
-                   name + strlen("server."));
-        return false;
-    }
-    const char *semicolon = strchr(text, ';');
-    rest = (struct slice){text, semicolon != NULL ? (size_t)(semicolon - text) : value.len};
-    client = semicolon != NULL ? slice_of(semicolon + 1) : SLICE_NULL;
-    if (client.len != 0 && memchr(client.data, ';', client.len) != NULL)
-        return bad_shape(value, why);
-    if (!several_allowed && memchr(text, '|', rest.len) != NULL) {
-        buf_printf(why, "Multiple address feature is disabled, but multiple addresses were specified for sid %lld",
-                   (long long)id);
-        return false;
-    }
-    for (bool first = true; first || rest.len != 0; first = false) {
-        const char *bar = rest.len != 0 ? memchr(rest.data, '|', rest.len) : NULL;
-        size_t len = bar != NULL ? (size_t)(bar - rest.data) : rest.len;
-        if (!address_parse(value, (struct slice){rest.data, len}, name, first, out, why))
-            return false;
-        size_t skip = bar != NULL ? len + 1 : len;
-        rest = (struct slice){rest.data + skip, rest.len - skip};
-    }
-    return semicolon == NULL || client_part_parse(value, client, out, why);
-}
+/* -------- members -------- */
 
 /* The client address of the only server line stands for clientPort, if that is not set. */
-static void adopt_client_address(struct config *c, const struct config_entry *e, const struct server_line *line,
+static void adopt_client_address(struct config *c, const struct config_entry *e, const struct qserver *only,
                                  struct config_log *log) {
     struct buf why = BUF_INIT;
-    if (!line->has_client)
+    if (only->client_port == 0)
         return;
     if (c->port != 0) {
-        if (c->port != line->client_port)
+        if (c->port != only->client_port)
             config_log_add(log, CONFIG_WARNING, "%s: %s names client port %d, but clientPort is %d (%s): %d is used",
-                           e->origin, e->name, line->client_port, c->port, place(c, "clientPort"), c->port);
+                           e->origin, e->name, only->client_port, c->port, place(c, "clientPort"), c->port);
         return;
     }
-    c->port = line->client_port;
-    if (line->client_host[0] != '\0')
-        config_row_set(c, config_row_find("bind"), "bind", line->client_host, &why);
+    c->port = only->client_port;
+    if (strcmp(only->client_host, "0.0.0.0") != 0 && strcmp(only->client_host, "::") != 0)
+        config_row_set(c, config_row_find("bind"), "bind", only->client_host, &why);
     buf_free(&why);
 }
 
-static void check_members(struct config *c, struct config_log *log) {
-    const struct config_entry *only = NULL, *last = NULL;
-    struct server_line only_line = {0};
-    size_t voters = 0, observers = 0, errors = log->errors;
-    for (size_t i = 0; i < c->entry_count; i++) {
-        const struct config_entry *e = &c->entries[i];
-        const struct config_row *row = config_row_find(e->name);
-        struct server_line line;
-        struct buf why = BUF_INIT;
-        if (row == NULL || strcmp(row->name, "server.*") != 0)
-            continue;
-        if (!server_line_parse(e->name, e->value, option_on(c, "multiAddress.enabled"), &line, &why)) {
-            config_log_add(log, CONFIG_ERROR, "%s: %s: %.*s", e->origin, e->name, (int)why.len, (const char *)why.data);
-        } else if (line.observer) {
-            observers++;
-        } else {
-            voters++;
-            only_line = line;
-            only = e;
-        }
-        last = e;
-        buf_free(&why);
-    }
-    if (log->errors > errors)
-        return;
-    if (voters > 1 || (voters == 1 && !c->standalone_enabled))
+static bool is_member(const struct config_entry *e) {
+    const struct config_row *row = config_row_find(e->name);
+    return row != NULL && (row->flags & CONFIG_F_MEMBERS);
+}
+
+void config_members_text(const struct config *c, struct buf *out) {
+    int64_t version;
+    for (size_t i = 0; i < c->entry_count; i++)
+        if (is_member(&c->entries[i]))
+            buf_printf(out, "%s=%s\n", c->entries[i].name, c->entries[i].value);
+    /* The name of a dynamic file ends in its version, if anything. */
+    const char *dot = c->dynamic_config_file != NULL ? strrchr(c->dynamic_config_file, '.') : NULL;
+    if (dot != NULL && str_hex_to_i64(slice_of(dot + 1), &version) && version >= 0)
+        buf_printf(out, "version=%llx", (unsigned long long)version);
+}
+
+/* Adds the line to the draft; what is wrong with it alone goes to log. */
+static void add_member(const struct config *c, const struct config_entry *e, struct qconfig_draft *draft,
+                       struct config_log *log) {
+    char why[QCONFIG_ERROR_BYTES];
+    if (!qconfig_draft_add(draft, slice_of(e->name), slice_of(e->value), why, sizeof why)) {
+        config_log_add(log, CONFIG_ERROR, "%s: %s: %s", e->origin, e->name, why);
+    } else if (strncmp(e->name, "server.", 7) == 0 && qconfig_draft_last(draft)->address_count > 1 &&
+               !option_on(c, "multiAddress.enabled")) {
         config_log_add(log, CONFIG_ERROR,
-                       "%s: %s: ensembles are not supported yet by this version (%zu voting server%s%s)", last->origin,
-                       last->name, voters, voters == 1 ? "" : "s are listed",
-                       voters == 1 ? ", and standaloneEnabled is false" : "");
-    else if (voters == 0 && !c->standalone_enabled)
+                       "%s: %s: Multiple address feature is disabled, but multiple addresses were specified for sid "
+                       "%lld",
+                       e->origin, e->name, (long long)qconfig_draft_last(draft)->sid);
+    }
+}
+
+/* Whether the roles add up to something: nothing, a standalone server, or an ensemble. */
+static bool roles_fine(const struct config *c, int voters, int observers, const struct config_entry *last,
+                       struct config_log *log) {
+    if (voters == 0 && !c->standalone_enabled)
         config_log_add(log, CONFIG_ERROR, "%s: standaloneEnabled = false then number of participants should be >0",
                        place(c, "standaloneEnabled"));
     else if (voters == 0 && observers != 0)
         config_log_add(log, CONFIG_ERROR, "%s: Observers w/o participants is an invalid configuration", last->origin);
-    else if (voters == 1 && observers != 0)
+    else if (voters == 1 && observers != 0 && c->standalone_enabled)
         config_log_add(log, CONFIG_ERROR, "%s: Observers w/o quorum is an invalid configuration", last->origin);
-    else if (voters == 1) {
-        config_log_add(log, CONFIG_NOTICE, "%s: only one server is listed: running standalone, %s is ignored%s",
-                       only->origin, only->name, only_line.has_client ? " but for its client port" : "");
-        adopt_client_address(c, only, &only_line, log);
+    else
+        return true;
+    return false;
+}
+
+/* last is the last server line. */
+static void check_ensemble(struct config *c, const struct qconfig *members, const struct config_entry *last,
+                           struct config_log *log) {
+    int voters = members->voter_count;
+    if (voters > 1 || !c->standalone_enabled) {
+        config_log_add(log, CONFIG_ERROR, "%s: %s: ensembles are not supported yet by this version (%d voting server%s%s)",
+                       last->origin, last->name, voters, voters == 1 ? "" : "s are listed",
+                       voters == 1 ? ", and standaloneEnabled is false" : "");
+        return;
+    }
+    config_log_add(log, CONFIG_NOTICE, "%s: only one server is listed: running standalone, %s is ignored%s",
+                   last->origin, last->name,
+                   members->servers[0].client_port != 0 ? " but for its client port" : "");
+    adopt_client_address(c, last, &members->servers[0], log);
+}
+
+static void check_members(struct config *c, struct config_log *log) {
+    const struct config_entry *last_server = NULL, *last = NULL;
+    struct qconfig_draft *draft = qconfig_draft_new();
+    char why[QCONFIG_ERROR_BYTES];
+    int voters, observers;
+    size_t errors = log->errors;
+    for (size_t i = 0; i < c->entry_count; i++) {
+        const struct config_entry *e = &c->entries[i];
+        if (!is_member(e))
+            continue;
+        add_member(c, e, draft, log);
+        last = e;
+        if (strncmp(e->name, "server.", 7) == 0)
+            last_server = e;
+    }
+    qconfig_draft_count(draft, &voters, &observers);
+    if (log->errors == errors && roles_fine(c, voters, observers, last_server, log) && voters != 0) {
+        struct qconfig *members = qconfig_draft_finish(draft, true, why, sizeof why);
+        if (members != NULL)
+            check_ensemble(c, members, last_server, log);
+        else
+            config_log_add(log, CONFIG_ERROR, "%s: %s", last->origin, why);
+        qconfig_unref(members);
+    } else {
+        qconfig_draft_free(draft);
     }
     if (c->dynamic_config_file != NULL && !c->dynamic_file_read)
         config_log_add(log, CONFIG_ERROR, "%s: dynamicConfigFile was set after the files were read",

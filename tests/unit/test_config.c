@@ -7,6 +7,7 @@
 
 #include "base/mem.h"
 #include "base/strutil.h"
+#include "quorum/qconfig.h"
 #include "server/config.h"
 #include "server/config_table.h"
 
@@ -1146,8 +1147,14 @@ START_TEST(bad_server_lines) {
         {"server.1=a:1:2|b:1:2",
          "Multiple address feature is disabled, but multiple addresses were specified for sid 1"},
         {"server.1=[::1:2888:3888", "[::1:2888:3888 starts with '[' but has no matching ']:'"},
-        {"multiAddress.enabled=true\nserver.1=a:1:2|b:1:2:observer", "Multiple addresses should have similar roles"},
+        {"multiAddress.enabled=true\nserver.1=a:1:2:participant|b:1:2:observer",
+         "Multiple addresses should have similar roles"},
         {"multiAddress.enabled=true\nserver.1=|", "does not have the form"},
+        {"server.256=a:1:2", "zoo.cfg:1: server.256: For input string: \"256\""},
+        {"server.1=a:1:2\nserver.01=b:1:2", "zoo.cfg:2: server.01: server.1 is listed twice"},
+        {"server.1=a:1:2\nserver.2=b:1:2\ngroup.1=1", "zoo.cfg:3: Server 2 is not in a group"},
+        {"server.1=a:1:2\ngroup.1=x", "zoo.cfg:2: group.1: For input string: \"x\""},
+        {"server.1=a:1:2\nweight.1=-1", "zoo.cfg:2: weight.1: For input string: \"-1\""},
     };
     for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
         load_checked(cases[i].line);
@@ -1165,6 +1172,30 @@ START_TEST(dynamic_file) {
     config_validate(&cfg, false, &msgs);
     ASSERT_ERROR("./zoo.cfg.dynamic:2: server.2: ensembles are not supported yet");
     ck_assert_str_eq(config_entry_value(&cfg, "server.1"), "a:2888:3888:participant;2181");
+}
+END_TEST
+
+/* What the files say about members, as the ensemble's own parser takes it. */
+START_TEST(members_text) {
+    add_file("zoo.cfg", "dataDir=/d\nclientPort=2181\ndynamicConfigFile=/zoo.cfg.dynamic.10000000f\n");
+    add_file("/zoo.cfg.dynamic.10000000f", "server.2=b:1:2\nserver.1=a:1:2:participant;2181\ngroup.7=1:2\nweight.2=3\n");
+    load_path("zoo.cfg");
+    config_validate(&cfg, false, &msgs);
+    struct buf text = BUF_INIT, again = BUF_INIT;
+    char why[QCONFIG_ERROR_BYTES];
+    config_members_text(&cfg, &text);
+    struct qconfig *members = qconfig_parse((struct slice){(const char *)text.data, text.len}, false, why, sizeof why);
+    ck_assert_ptr_nonnull(members);
+    qconfig_text(members, &again);
+    ck_assert(slice_is((struct slice){(const char *)again.data, again.len},
+                       "server.1=a:1:2:participant;0.0.0.0:2181\nserver.2=b:1:2:participant\n"
+                       "group.7=1:2\nweight.1=1\nweight.2=3\nversion=10000000f"));
+    qconfig_unref(members);
+    buf_free(&text);
+    buf_free(&again);
+    load_checked("");
+    config_members_text(&cfg, &text);
+    ck_assert_uint_eq(text.len, 0);
 }
 END_TEST
 
@@ -1393,7 +1424,7 @@ static Suite *config_suite(void) {
           relative_paths, providers, checks_of_authentication, secure_address_without_port}},
         {"members",
          {several_voters, one_voter_is_standalone, client_part_of_the_only_server, bad_server_lines, dynamic_file,
-          dynamic_file_problems}},
+          members_text, dynamic_file_problems}},
         {"notices",
          {options_of_later_versions_are_told, nothing_is_told_where_nothing_is_missing,
           values_of_later_versions_are_checked_and_kept, options_of_the_jvm_are_told_in_one_line}},
