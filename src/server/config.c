@@ -193,14 +193,15 @@ static bool parse_int(const struct config_row *row, const char *value, int64_t *
     return false;
 }
 
-static bool parse_ratio(const char *value, double *out, struct buf *why) {
+static bool parse_double(const struct config_row *row, const char *value, double *out, struct buf *why) {
+    bool any = row->flags & CONFIG_F_ANY_DOUBLE;
     char *end;
     if (*value != '\0' && value[strspn(value, "0123456789.eE+-")] == '\0') {
         *out = strtod(value, &end);
-        if (*end == '\0' && *out >= 0 && *out <= 1)
+        if (*end == '\0' && (any ? *out >= -1e9 && *out <= 1e9 : *out >= 0 && *out <= 1))
             return true;
     }
-    buf_printf(why, "'%.100s' is not allowed: write a number from 0 to 1", value);
+    buf_printf(why, "'%.100s' is not allowed: write a number%s", value, any ? "" : " from 0 to 1");
     return false;
 }
 
@@ -257,7 +258,7 @@ bool config_row_set(struct config *c, const struct config_row *row, const char *
             set_int(c, row, number);
         return true;
     case CONFIG_DOUBLE:
-        if (!parse_ratio(value, &ratio, why))
+        if (!parse_double(row, value, &ratio, why))
             return false;
         if (has_field)
             *(double *)field_of(c, row) = ratio;
@@ -479,6 +480,21 @@ static bool provider_listed(const struct config *c, const char *class) {
     return false;
 }
 
+static void resolve_ensemble(struct config *c) {
+    if (c->connect_limit_ticks == 0)
+        c->connect_limit_ticks = c->init_limit_ticks;
+    if (c->election_read_timeout_ms == -1)
+        c->election_read_timeout_ms = ticks(c, c->sync_limit_ticks);
+    if (c->notification_interval_max_ms < c->notification_interval_min_ms)
+        c->notification_interval_max_ms = c->notification_interval_min_ms;
+    if (config_is_set(c, "observer.syncEnabled"))
+        c->sync_enabled = c->observer_sync_enabled;
+    if (c->commit_log_count < 500)
+        c->commit_log_count = 500;
+    if (c->snapshot_size_factor > 1)
+        c->snapshot_size_factor = 0.33;
+}
+
 void config_resolve(struct config *c) {
     if (c->min_session_timeout_ms == -1)
         c->min_session_timeout_ms = ticks(c, 2);
@@ -501,6 +517,7 @@ void config_resolve(struct config *c) {
         mem_free(c->digest_auth_alg); /* only Java knows it by this name */
         c->digest_auth_alg = mem_strdup("SHA1");
     }
+    resolve_ensemble(c);
     c->auth_sasl_registered = provider_listed(c, "SASLAuthenticationProvider");
     c->auth_ensemble_registered = provider_listed(c, "EnsembleAuthenticationProvider");
     /* ZooKeeper registers x509 by itself where there is a secure port. */

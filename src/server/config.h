@@ -20,6 +20,7 @@ struct config_list {
     size_t count;
 };
 
+enum config_peer_type { CONFIG_PEER_PARTICIPANT, CONFIG_PEER_OBSERVER };
 enum config_compression { CONFIG_COMPRESS_NONE, CONFIG_COMPRESS_GZIP, CONFIG_COMPRESS_SNAPPY };
 
 /* A line that is kept as text: server.N, group.N, weight.N, authProvider.N, and options that have no field. */
@@ -136,10 +137,36 @@ struct config {
     bool readonly_mode_enabled;           /* readonlymode.enabled: so far it only allows the word isro */
     bool reconfig_enabled;                /* reconfigEnabled: decides the error that a reconfig gets */
 
-    /* ensembles: read and checked, not used yet */
-    bool standalone_enabled;     /* standaloneEnabled */
-    char *dynamic_config_file;   /* dynamicConfigFile */
-    bool enable_eager_acl_check; /* enableEagerACLCheck: on followers */
+    /* ensembles: of no effect on a standalone server */
+    bool standalone_enabled;              /* standaloneEnabled */
+    char *dynamic_config_file;            /* dynamicConfigFile */
+    bool enable_eager_acl_check;          /* enableEagerACLCheck: on followers; not used yet */
+    int init_limit_ticks;                 /* initLimit: 0 = unset, which an ensemble does not accept */
+    int sync_limit_ticks;                 /* syncLimit: as initLimit */
+    int connect_limit_ticks;              /* connectToLearnerMasterLimit: 0 until config_resolve makes it initLimit */
+    enum config_peer_type peer_type;      /* peerType: what the members say is stronger */
+    int election_alg;                     /* electionAlg: always 3 */
+    bool quorum_listen_on_all_ips;        /* quorumListenOnAllIPs: election and quorum port */
+    bool multi_address_enabled;           /* multiAddress.enabled: a member may have several addresses */
+    int election_connect_timeout_ms;      /* cnxTimeout: for connecting to an election port */
+    int election_read_timeout_ms;         /* quorumCnxnTimeoutMs: -1 until config_resolve makes it syncLimit */
+    int election_bind_retries;            /* electionPortBindRetry: 0 = for ever */
+    bool election_tcp_keepalive;          /* tcpKeepAlive: on election connections */
+    int notification_interval_min_ms;     /* fastleader.minNotificationInterval */
+    int notification_interval_max_ms;     /* fastleader.maxNotificationInterval: once resolved at least the minimum */
+    int epoch_wait_max_ms;                /* leader.maxTimeToWaitForEpoch: -1 = off */
+    int leader_connect_delay_ms;          /* leaderConnectDelayDuringRetryMs: between two attempts */
+    int observer_reconnect_delay_ms;      /* observer.reconnectDelayMs: at most, at random */
+    int observer_election_delay_ms;       /* observer.election.DelayMs: at most, at random */
+    bool sync_enabled;                    /* syncEnabled: observers write logs; resolved with the next one */
+    bool observer_sync_enabled;           /* observer.syncEnabled: if it was set, it is the value of sync_enabled */
+    bool leader_serves;                   /* leaderServes: a leader takes clients */
+    int commit_log_count;                 /* commitLogCount: transactions for learners in memory; resolved >= 500 */
+    double snapshot_size_factor;          /* snapshotSizeFactor: of the snapshot, log that may be sent; < 0 = none */
+    bool force_snapshot_sync;             /* forceSnapshotSync: a leader sends nothing but snapshots */
+    int max_snapshot_syncs;               /* leader.maxConcurrentSnapSyncs: learners at a time */
+    int max_diff_syncs;                   /* leader.maxConcurrentDiffSyncs: learners at a time */
+    bool db_autocreate;                   /* db.autocreate: a member with an empty database may vote */
 
     struct config_entry *entries; /* lines kept as text, in order of first appearance */
     size_t entry_count;

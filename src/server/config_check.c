@@ -78,7 +78,7 @@ static void add_member(const struct config *c, const struct config_entry *e, str
     if (!qconfig_draft_add(draft, slice_of(e->name), slice_of(e->value), why, sizeof why)) {
         config_log_add(log, CONFIG_ERROR, "%s: %s: %s", e->origin, e->name, why);
     } else if (strncmp(e->name, "server.", 7) == 0 && qconfig_draft_last(draft)->address_count > 1 &&
-               !option_on(c, "multiAddress.enabled")) {
+               !c->multi_address_enabled) {
         config_log_add(log, CONFIG_ERROR,
                        "%s: %s: Multiple address feature is disabled, but multiple addresses were specified for sid "
                        "%lld",
@@ -101,13 +101,33 @@ static bool roles_fine(const struct config *c, int voters, int observers, const 
     return false;
 }
 
+static void check_limits(const struct config *c, struct config_log *log) {
+    if (c->init_limit_ticks == 0)
+        config_log_add(log, CONFIG_ERROR, "%s: initLimit is not set (an ensemble needs it; it is a number of ticks)",
+                       place(c, "initLimit"));
+    if (c->sync_limit_ticks == 0)
+        config_log_add(log, CONFIG_ERROR, "%s: syncLimit is not set (an ensemble needs it; it is a number of ticks)",
+                       place(c, "syncLimit"));
+    if (c->notification_interval_max_ms < c->notification_interval_min_ms)
+        config_log_add(log, CONFIG_WARNING,
+                       "%s: fastleader.maxNotificationInterval is below fastleader.minNotificationInterval; %d ms is "
+                       "used for both",
+                       place(c, "fastleader.maxNotificationInterval"), c->notification_interval_min_ms);
+    if (c->commit_log_count < 500)
+        config_log_add(log, CONFIG_WARNING, "%s: commitLogCount is raised to 500", place(c, "commitLogCount"));
+    if (c->snapshot_size_factor > 1)
+        config_log_add(log, CONFIG_WARNING, "%s: snapshotSizeFactor is above 1; 0.33 is used",
+                       place(c, "snapshotSizeFactor"));
+}
+
 /* last is the last server line. */
 static void check_ensemble(struct config *c, const struct qconfig *members, const struct config_entry *last,
                            struct config_log *log) {
     int voters = members->voter_count;
     if (voters > 1 || !c->standalone_enabled) {
-        config_log_add(log, CONFIG_ERROR, "%s: %s: ensembles are not supported yet by this version (%d voting server%s%s)",
-                       last->origin, last->name, voters, voters == 1 ? "" : "s are listed",
+        check_limits(c, log);
+        config_log_add(log, CONFIG_ERROR,
+                       "%s: %s: ensembles are not supported yet by this version (%d voting server%s%s)", last->origin, last->name, voters, voters == 1 ? "" : "s are listed",
                        voters == 1 ? ", and standaloneEnabled is false" : "");
         return;
     }
@@ -321,7 +341,7 @@ static void append_row(const struct config *c, const struct config_row *row, str
     }
     if (setting->rank == CONFIG_RANK_DEFAULT)
         return;
-    if (row->class == CONFIG_NOT_YET &&
+    if (row->class != CONFIG_MEANINGLESS &&
         option_is(c, row->name, row->neutral != NULL ? row->neutral : row->default_text))
         return;
     append_place(list, setting->name, setting->origin);
@@ -352,7 +372,7 @@ static void tell_not_yet(const struct config *c, struct config_log *log) {
     for (int f = CONFIG_FEATURE_NONE + 1; f < CONFIG_FEATURE_COUNT; f++) {
         struct buf list = BUF_INIT;
         for (size_t i = 0; i < config_row_count; i++)
-            if (config_rows[i].class == CONFIG_NOT_YET && (int)config_rows[i].feature == f)
+            if ((int)config_rows[i].feature == f)
                 append_row(c, &config_rows[i], &list);
         if (list.len != 0)
             config_log_add(log, features[f].severity, "%s: %.*s", features[f].text, (int)size_min(list.len, 3500),

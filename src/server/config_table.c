@@ -14,7 +14,8 @@ static const struct config_choice loglevel_choices[] = {
 };
 static const struct config_choice compression_choices[] = {
     {"", CONFIG_COMPRESS_NONE}, {"gz", CONFIG_COMPRESS_GZIP}, {"snappy", CONFIG_COMPRESS_SNAPPY}, {NULL, 0}};
-static const struct config_choice peer_type_choices[] = {{"participant", 0}, {"observer", 1}, {NULL, 0}};
+static const struct config_choice peer_type_choices[] = {
+    {"participant", CONFIG_PEER_PARTICIPANT}, {"observer", CONFIG_PEER_OBSERVER}, {NULL, 0}};
 static const struct config_choice client_auth_choices[] = {{"need", 0}, {"want", 0}, {"none", 0}, {NULL, 0}};
 static const struct config_choice store_type_choices[] = {{"", 0},       {"JKS", 0},   {"PEM", 0},
                                                           {"PKCS12", 0}, {"BCFKS", 0}, {NULL, 0}};
@@ -71,6 +72,19 @@ static const struct config_choice metrics_choices[] = {
     {                                                                                                                  \
         .name = (name_), .type = CONFIG_ENUM, .flags = (flags_), .offset = FIELD(ctype_, field_), .unit = "",          \
         .choices = (choices_), .default_text = (default_), .doc = (doc_)                                               \
+    }
+
+/* Rows that do something in an ensemble. */
+#define PEER_BOOL(field_, name_, default_, flags_, doc_)                                                               \
+    {                                                                                                                  \
+        .name = (name_), .type = CONFIG_BOOL, .feature = CONFIG_FEATURE_ENSEMBLE, .flags = (flags_),                   \
+        .offset = FIELD(bool, field_), .unit = "", .default_text = (default_), .doc = (doc_)                           \
+    }
+#define PEER_INT(field_, name_, aliases_, default_, min_, max_, unit_, flags_, doc_)                                   \
+    {                                                                                                                  \
+        .name = (name_), .aliases = (aliases_), .type = CONFIG_INT, .feature = CONFIG_FEATURE_ENSEMBLE,                \
+        .flags = (flags_), INT_FIELD(field_), .min = (min_), .max = (max_), .unit = (unit_),                           \
+        .default_text = (default_), .doc = (doc_)                                                                      \
     }
 
 /* Rows that are checked and kept as text until their feature is there. */
@@ -317,6 +331,62 @@ const struct config_row config_rows[] = {
     BOOL(standalone_enabled, "standaloneEnabled", NO_ALIAS, "true", CFG,
          "A single server line means a standalone server; false is about ensembles."),
 
+    /* ensembles */
+    PEER_INT(init_limit_ticks, "initLimit", NO_ALIAS, "0", 0, MAX_INT, "ticks", CFG,
+             "Time that a server has to connect to the leader and to catch up; an ensemble needs it."),
+    PEER_INT(sync_limit_ticks, "syncLimit", NO_ALIAS, "0", 0, MAX_INT, "ticks", CFG,
+             "Leader and follower give each other up after this silence; an ensemble needs it."),
+    PEER_INT(connect_limit_ticks, "connectToLearnerMasterLimit", NO_ALIAS, "0", 0, MAX_INT, "ticks", CFG,
+             "Time that a server has to connect to the leader; 0: initLimit."),
+    {.name = "peerType", .type = CONFIG_ENUM, .feature = CONFIG_FEATURE_ENSEMBLE, .flags = CFG,
+     .offset = FIELD(enum config_peer_type, peer_type), .choices = peer_type_choices, .unit = "",
+     .error = "Unrecognised peertype: ", .default_text = "participant",
+     .doc = "Role of this server, observer for one that does not vote; the server lines are stronger."},
+    {.name = "electionAlg", .type = CONFIG_INT, .feature = CONFIG_FEATURE_ENSEMBLE, .flags = CFG,
+     INT_FIELD(election_alg), .min = 3, .max = 3, .unit = "number", .default_text = "3",
+     .error = "Invalid electionAlg value. Only 3 is supported.", .doc = "The way to elect: there is only this one."},
+    PEER_BOOL(quorum_listen_on_all_ips, "quorumListenOnAllIPs", "false", CFG,
+              "Listen for other servers on all addresses, not only on those of the own server line."),
+    PEER_BOOL(multi_address_enabled, "multiAddress.enabled", "false", CFG,
+              "A server line may list several addresses."),
+    PEER_INT(election_connect_timeout_ms, "cnxTimeout", NO_ALIAS, "5000", 1, MAX_INT, "ms", PROP,
+             "Time to connect to another server's election port."),
+    PEER_INT(election_read_timeout_ms, "quorumCnxnTimeoutMs", NO_ALIAS, "-1", -1, MAX_INT, "ms", PROP,
+             "A peer on the election port has this long to complete its introduction; -1: syncLimit."),
+    PEER_INT(election_bind_retries, "electionPortBindRetry", NO_ALIAS, "3", 0, MAX_INT, "tries", PROP,
+             "Tries to open the election port before the server gives up; 0: for ever."),
+    PEER_BOOL(election_tcp_keepalive, "tcpKeepAlive", "false", PROP, "TCP keepalive on election connections."),
+    PEER_INT(notification_interval_min_ms, "fastleader.minNotificationInterval", NO_ALIAS, "200", 1, MAX_INT, "ms",
+             PROP, "A vote that nobody answers is repeated after this time, then after twice of it, and so on."),
+    PEER_INT(notification_interval_max_ms, "fastleader.maxNotificationInterval", NO_ALIAS, "60000", 1, MAX_INT, "ms",
+             PROP, "The longest time between two of these."),
+    PEER_INT(epoch_wait_max_ms, "leader.maxTimeToWaitForEpoch", ALIAS("maxTimeToWaitForEpoch"), "-1", -1, MAX_INT,
+             "ms", PROP, "A new leader still without a quorum gives up if one of its voters looks for a leader after this; -1: off."),
+    PEER_INT(leader_connect_delay_ms, "leaderConnectDelayDuringRetryMs", NO_ALIAS, "100", 0, MAX_INT, "ms", PROP,
+             "Pause between two attempts to connect to the leader."),
+    PEER_INT(observer_reconnect_delay_ms, "observer.reconnectDelayMs", NO_ALIAS, "0", 0, MAX_INT, "ms", PROP,
+             "An observer that lost its leader waits up to this long, at random."),
+    PEER_INT(observer_election_delay_ms, "observer.election.DelayMs", NO_ALIAS, "200", 0, MAX_INT, "ms", PROP,
+             "An observer that looks for a leader waits up to this long, at random."),
+    PEER_BOOL(sync_enabled, "syncEnabled", "true", CFG, "Observers write logs and snapshots."),
+    PEER_BOOL(observer_sync_enabled, "observer.syncEnabled", "true", PROP,
+              "The same; where both are set this one counts."),
+    PEER_BOOL(leader_serves, "leaderServes", "yes", PROP | CONFIG_F_ONLY_NO, "The leader takes clients, too."),
+    PEER_INT(commit_log_count, "commitLogCount", NO_ALIAS, "500", ANY_NEGATIVE, MAX_INT, "transactions", PROP,
+             "Transactions kept in memory for servers that catch up, 500 at least and logWindowBytes at most."),
+    {.name = "snapshotSizeFactor", .type = CONFIG_DOUBLE, .feature = CONFIG_FEATURE_ENSEMBLE,
+     .flags = PROP | CONFIG_F_ANY_DOUBLE, .offset = FIELD(double, snapshot_size_factor), .unit = "up to 1",
+     .default_text = "0.33",
+     .doc = "Log files are sent instead of a snapshot up to this share of its size; negative: never."},
+    PEER_BOOL(force_snapshot_sync, "forceSnapshotSync", "false", PROP,
+              "A leader sends snapshots where transactions would do; for tests."),
+    PEER_INT(max_snapshot_syncs, "leader.maxConcurrentSnapSyncs", ALIAS("maxConcurrentSnapSyncs"), "10", 1, MAX_INT,
+             "servers", PROP, "How many servers a leader sends a snapshot at a time."),
+    PEER_INT(max_diff_syncs, "leader.maxConcurrentDiffSyncs", ALIAS("maxConcurrentDiffSyncs"), "100", 1, MAX_INT,
+             "servers", PROP, "How many servers a leader sends transactions to catch up at a time."),
+    PEER_BOOL(db_autocreate, "db.autocreate", "true", PROP,
+              "A server whose database is empty may vote; false: only if its directory has a file initialize."),
+
     /* ensembles: not yet */
     MEMBERS("server.*", "server.N=host:port:port[:role][;[host:]port]: a member of the ensemble."),
     MEMBERS("group.*", "group.N=id:id:...: hierarchical quorums."),
@@ -339,58 +409,18 @@ const struct config_row config_rows[] = {
      .unit = "",
      .default_text = "false",
      .doc = "Followers check ACLs before they forward."},
-    LATER_INT(ENSEMBLE, "initLimit", NO_ALIAS, "0", ANY_NEGATIVE, MAX_INT, "ticks", CFG, "Time to connect and sync."),
-    LATER_INT(ENSEMBLE, "syncLimit", NO_ALIAS, "0", ANY_NEGATIVE, MAX_INT, "ticks", CFG,
-              "Silence that loses a member."),
-    LATER_INT(ENSEMBLE, "connectToLearnerMasterLimit", NO_ALIAS, "0", ANY_NEGATIVE, MAX_INT, "ticks", CFG,
-              "Time to connect to the leader."),
-    LATER_ENUM(ENSEMBLE, "peerType", "participant", peer_type_choices,
-               "Unrecognised peertype: ", "Role of this server."),
-    {LATER, .name = "electionAlg", .type = CONFIG_INT, .feature = CONFIG_FEATURE_ENSEMBLE, .flags = CFG,
-     .size = sizeof(int64_t), .min = 3, .max = 3, .unit = "", .default_text = "3",
-     .error = "Invalid electionAlg value. Only 3 is supported.", .doc = "Only 3."},
-    LATER_BOOL(ENSEMBLE, "quorumListenOnAllIPs", "false", CFG, "Server ports on all addresses."),
     LATER_INT(ENSEMBLE, "observerMasterPort", NO_ALIAS, "0", 0, 65535, "", CFG, "Followers serve observers there."),
-    LATER_BOOL(ENSEMBLE, "syncEnabled", "true", CFG, "Observers write logs and snapshots."),
-    LATER_BOOL(ENSEMBLE, "observer.syncEnabled", "true", PROP, "Overrides syncEnabled."),
     LATER_BOOL(ENSEMBLE, "localSessionsEnabled", "false", CFG, "Sessions that only one member knows."),
     LATER_BOOL(ENSEMBLE, "localSessionsUpgradingEnabled", "false", CFG, "Make them global for ephemerals."),
-    {LATER, .name = "leaderServes", .type = CONFIG_BOOL, .feature = CONFIG_FEATURE_ENSEMBLE,
-     .flags = PROP | CONFIG_F_ONLY_NO, .unit = "", .default_text = "yes", .doc = "The leader accepts clients."},
-    LATER_INT(ENSEMBLE, "cnxTimeout", NO_ALIAS, "5000", ANY_NEGATIVE, MAX_INT, "ms", PROP, "Of election connections."),
-    LATER_INT(ENSEMBLE, "quorumCnxnTimeoutMs", NO_ALIAS, "-1", ANY_NEGATIVE, MAX_INT, "ms", PROP,
-              "Read timeout of election connections."),
-    LATER_INT(ENSEMBLE, "electionPortBindRetry", NO_ALIAS, "3", ANY_NEGATIVE, MAX_INT, "", PROP, "Tries; 0: for ever."),
-    LATER_BOOL(ENSEMBLE, "tcpKeepAlive", "false", PROP, "Keepalive on election connections."),
-    LATER_INT(ENSEMBLE, "fastleader.minNotificationInterval", NO_ALIAS, "200", 0, MAX_INT, "ms", PROP,
-              "Election timing."),
-    LATER_INT(ENSEMBLE, "fastleader.maxNotificationInterval", NO_ALIAS, "60000", 0, MAX_INT, "ms", PROP,
-              "Election timing."),
-    LATER_INT(ENSEMBLE, "leader.maxTimeToWaitForEpoch", ALIAS("maxTimeToWaitForEpoch"), "-1", ANY_NEGATIVE, MAX_INT,
-              "ms", PROP, "How long a leader waits for epochs."),
-    LATER_INT(ENSEMBLE, "leaderConnectDelayDuringRetryMs", NO_ALIAS, "100", 0, MAX_INT, "ms", PROP,
-              "Between attempts."),
     LATER_INT(ENSEMBLE, "leader.ackLoggingFrequency", NO_ALIAS, "1000", ANY_NEGATIVE, MAX_INT, "", PROP,
               "Logs every n-th ack."),
-    LATER_INT(ENSEMBLE, "leader.maxConcurrentSnapSyncs", ALIAS("maxConcurrentSnapSyncs"), "10", ANY_NEGATIVE, MAX_INT,
-              "", PROP, "Snapshots sent at a time."),
-    LATER_INT(ENSEMBLE, "leader.maxConcurrentDiffSyncs", ALIAS("maxConcurrentDiffSyncs"), "100", ANY_NEGATIVE, MAX_INT,
-              "", PROP, "Differences sent at a time."),
-    LATER_BOOL(ENSEMBLE, "forceSnapshotSync", "false", PROP, "Always send snapshots; for tests."),
     LATER_BOOL(ENSEMBLE, "follower.skipLearnerRequestToNextProcessor", "false", PROP, "Observer master tuning."),
-    LATER_INT(ENSEMBLE, "observer.reconnectDelayMs", NO_ALIAS, "0", 0, MAX_INT, "ms", PROP, "Observer's pause."),
-    LATER_INT(ENSEMBLE, "observer.election.DelayMs", NO_ALIAS, "200", 0, MAX_INT, "ms", PROP, "Observer's pause."),
     LATER_INT(ENSEMBLE, "observerMaster.sizeLimit", NO_ALIAS, "33554432", 0, MAX_INT, "bytes", PROP | SIZE,
               "Proposals kept for observers."),
-    LATER_INT(ENSEMBLE, "commitLogCount", NO_ALIAS, "500", ANY_NEGATIVE, MAX_INT, "transactions", PROP,
-              "Committed proposals kept for followers; logWindowBytes bounds them here."),
-    LATER_TEXT(ENSEMBLE, "snapshotSizeFactor", "0.33", PROP, "When a difference is sent from the log files."),
     LATER_TEXT(ENSEMBLE, "oraclePath", "", CFG, "Oracle of a two-server quorum."),
-    LATER_BOOL(ENSEMBLE, "multiAddress.enabled", "false", CFG, "Several addresses per member."),
     LATER_BOOL(ENSEMBLE, "multiAddress.reachabilityCheckEnabled", "true", CFG, "Try which address answers."),
     LATER_INT(ENSEMBLE, "multiAddress.reachabilityCheckTimeoutMs", NO_ALIAS, "1000", 0, MAX_INT, "ms", CFG,
               "How long."),
-    LATER_BOOL(ENSEMBLE, "db.autocreate", "true", PROP, "A member with an empty database may vote."),
     LATER_BOOL(ENSEMBLE, "test.allowDiscontinuousProposals", "false", PROP, "For tests."),
     LATER_TEXT(ENSEMBLE, "testingonly.initialZxid", "", PROP, "For tests."),
     LATER_BOOL(ENSEMBLE, "messageTracker.Enabled", "false", PROP, "Keep the last messages between members."),

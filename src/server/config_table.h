@@ -25,9 +25,11 @@ enum {
     CONFIG_F_FAMILY = 1 << 7,   /* name ends in ".*" and stands for all names with this prefix, kept as text */
     CONFIG_F_MEMBERS = 1 << 8,  /* belongs into the dynamic file, if there is one */
     CONFIG_F_TOLD_PATH = 1 << 9, /* ZooKeeper warns if the path is relative without ./ */
+    CONFIG_F_ANY_DOUBLE = 1 << 10, /* a double of any size and sign */
 };
 
-/* What an option that is not implemented yet belongs to: one message for each. */
+/* What an option that is not implemented yet belongs to: one message for each. Options of ensembles stay there when they
+ * are, because a standalone server has no use for them. */
 enum config_feature {
     CONFIG_FEATURE_NONE,
     CONFIG_FEATURE_ENSEMBLE,

@@ -1084,9 +1084,55 @@ END_TEST
 /* -------- server lines -------- */
 
 START_TEST(several_voters) {
-    load_checked("server.1=a:2888:3888\nserver.2=b:2888:3888\nserver.3=c:2888:3888:participant");
+    load_checked("server.1=a:2888:3888\nserver.2=b:2888:3888\nserver.3=c:2888:3888:participant\ninitLimit=10\nsyncLimit=5");
     ck_assert_uint_eq(msgs.errors, 1);
     ASSERT_ERROR("zoo.cfg:3: server.3: ensembles are not supported yet by this version (3 voting servers are listed)");
+}
+END_TEST
+
+START_TEST(limits_of_an_ensemble) {
+    load_checked("server.1=a:2888:3888\nserver.2=b:2888:3888");
+    ASSERT_ERROR("zoo.cfg: initLimit is not set");
+    ASSERT_ERROR("zoo.cfg: syncLimit is not set");
+    load_checked("server.1=a:2888:3888\nserver.2=b:2888:3888\nsyncLimit=5\ninitLimit=0");
+    ASSERT_ERROR("zoo.cfg:4: initLimit is not set");
+    ck_assert_uint_eq(msgs.errors, 2);
+    load_checked("server.1=a:2888:3888\nserver.2=b:2888:3888\nsyncLimit=5\ninitLimit=10\ncommitLogCount=1\n"
+                 "snapshotSizeFactor=1.5\nfastleader.minNotificationInterval=100\nfastleader.maxNotificationInterval=10");
+    ck_assert_uint_eq(msgs.errors, 1);
+    ASSERT_MESSAGE(CONFIG_WARNING, "zoo.cfg:5: commitLogCount is raised to 500");
+    ASSERT_MESSAGE(CONFIG_WARNING, "zoo.cfg:6: snapshotSizeFactor is above 1; 0.33 is used");
+    ASSERT_MESSAGE(CONFIG_WARNING, "zoo.cfg:8: fastleader.maxNotificationInterval is below");
+    ck_assert_int_eq(cfg.commit_log_count, 500);
+    ck_assert_double_eq(cfg.snapshot_size_factor, 0.33);
+    ck_assert_int_eq(cfg.notification_interval_max_ms, 100);
+}
+END_TEST
+
+START_TEST(options_of_ensembles) {
+    load("initLimit=10\nsyncLimit=5\ntickTime=2000\npeerType=OBSERVER\nleaderServes=no\nsnapshotSizeFactor=-1\n"
+         "syncEnabled=true\nobserver.syncEnabled=false");
+    ASSERT_SILENT();
+    config_resolve(&cfg);
+    ck_assert_int_eq(cfg.init_limit_ticks, 10);
+    ck_assert_int_eq(cfg.sync_limit_ticks, 5);
+    ck_assert_int_eq(cfg.connect_limit_ticks, 10);
+    ck_assert_int_eq(cfg.election_read_timeout_ms, 10000);
+    ck_assert_int_eq(cfg.peer_type, CONFIG_PEER_OBSERVER);
+    ck_assert_int_eq(cfg.election_alg, 3);
+    ck_assert(!cfg.leader_serves);
+    ck_assert(cfg.snapshot_size_factor < 0);
+    ck_assert(!cfg.sync_enabled);
+    load("syncEnabled=false\nconnectToLearnerMasterLimit=3\nquorumCnxnTimeoutMs=7");
+    config_resolve(&cfg);
+    ck_assert(!cfg.sync_enabled);
+    ck_assert_int_eq(cfg.connect_limit_ticks, 3);
+    ck_assert_int_eq(cfg.election_read_timeout_ms, 7);
+    load("snapshotSizeFactor=much\npeerType=leader\nelectionAlg=1\ninitLimit=-1");
+    ASSERT_ERROR("zoo.cfg:1: snapshotSizeFactor: 'much' is not allowed: write a number");
+    ASSERT_ERROR("zoo.cfg:2: peerType: Unrecognised peertype: leader");
+    ASSERT_ERROR("zoo.cfg:3: electionAlg: Invalid electionAlg value. Only 3 is supported.");
+    ASSERT_ERROR("zoo.cfg:4: initLimit: '-1' is out of range");
 }
 END_TEST
 
@@ -1423,8 +1469,8 @@ static Suite *config_suite(void) {
          {what_is_required, checks_of_times, session_timeouts_follow_the_tick, bounds_of_requests, checks_of_storage,
           relative_paths, providers, checks_of_authentication, secure_address_without_port}},
         {"members",
-         {several_voters, one_voter_is_standalone, client_part_of_the_only_server, bad_server_lines, dynamic_file,
-          members_text, dynamic_file_problems}},
+         {several_voters, limits_of_an_ensemble, options_of_ensembles, one_voter_is_standalone,
+          client_part_of_the_only_server, bad_server_lines, dynamic_file, members_text, dynamic_file_problems}},
         {"notices",
          {options_of_later_versions_are_told, nothing_is_told_where_nothing_is_missing,
           values_of_later_versions_are_checked_and_kept, options_of_the_jvm_are_told_in_one_line}},
