@@ -127,7 +127,8 @@ static void check_ensemble(struct config *c, const struct qconfig *members, cons
     if (voters > 1 || !c->standalone_enabled) {
         check_limits(c, log);
         config_log_add(log, CONFIG_ERROR,
-                       "%s: %s: ensembles are not supported yet by this version (%d voting server%s%s)", last->origin, last->name, voters, voters == 1 ? "" : "s are listed",
+                       "%s: %s: ensembles are not supported yet by this version (%d voting server%s%s)", last->origin,
+                       last->name, voters, voters == 1 ? "" : "s are listed",
                        voters == 1 ? ", and standaloneEnabled is false" : "");
         return;
     }
