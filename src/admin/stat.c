@@ -6,10 +6,7 @@
 #include "base/mem.h"
 #include "base/version.h"
 
-const char *stat_mode(const struct server *s) {
-    (void)s;
-    return "standalone";
-}
+const char *stat_mode(const struct server *s) { return s->role->mode; }
 
 double stat_mean_ms(uint64_t sum_us, uint64_t count) {
     return count == 0 ? 0 : (double)sum_us / 1000 / (double)count;

@@ -3,6 +3,7 @@
  *
  * Events go into the output of their receivers while the transaction is applied, and the reply after all of them: so an
  * event always precedes the reply to its transaction and every reply that shows its effect. */
+#include "server/history.h"
 #include "server/server.h"
 #include "tree/path.h"
 
@@ -380,6 +381,8 @@ bool apply_payload(struct server *s, struct slice payload, struct request *r) {
     }
     if (a.h.zxid > s->last_applied)
         s->last_applied = a.h.zxid;
+    if (s->history != NULL)
+        history_append(s->history, a.h.zxid, payload);
     if (digest_version == DIGEST_VERSION)
         check_digest(s, a.h.zxid, digest);
     note_digest(s, a.h.zxid);

@@ -433,7 +433,7 @@ bool config_set(struct config *c, const char *name, const char *value, struct co
 /* -------- life -------- */
 
 void config_defaults(struct config *c) {
-    *c = (struct config){0};
+    *c = (struct config){.server_id = 1};
     c->settings = mem_calloc(config_row_count, sizeof *c->settings);
     for (size_t i = 0; i < config_row_count; i++) {
         const struct config_row *row = &config_rows[i];
@@ -462,7 +462,7 @@ void config_free(struct config *c) {
     mem_free(c->entries);
     mem_free(c->settings);
     mem_free(c->main_file);
-    *c = (struct config){0};
+    *c = (struct config){.server_id = 1};
 }
 
 /* -------- what follows from the values -------- */

@@ -138,6 +138,7 @@ struct config {
     bool reconfig_enabled;                /* reconfigEnabled: decides the error that a reconfig gets */
 
     /* ensembles: of no effect on a standalone server */
+    int64_t server_id;                    /* content of the file myid, by whoever reads it; 1 on a standalone server */
     bool standalone_enabled;              /* standaloneEnabled */
     char *dynamic_config_file;            /* dynamicConfigFile */
     bool enable_eager_acl_check;          /* enableEagerACLCheck: on followers; not used yet */

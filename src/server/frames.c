@@ -254,7 +254,7 @@ bool request_op_grows(int32_t op) {
     }
 }
 
-static bool request_grows(const struct server *s, int32_t op, struct slice body) {
+bool request_grows(const struct server *s, int32_t op, struct slice body) {
     if (op == OP_MULTI)
         return prepare_multi_any(body, request_op_grows);
     if (op != OP_SET_DATA)

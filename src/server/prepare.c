@@ -174,6 +174,12 @@ static void prepare_multi(struct server *s, struct request *r, struct slice body
 
 /* ------------------------------------------------------------------ sessions */
 
+void prepare_error(struct server *s, struct request *r, int32_t error) {
+    struct draft d = draft_begin(s, r, OP_ERROR);
+    draft_fail(&d, error);
+    draft_propose(s, r, &d, false);
+}
+
 void prepare_create_session(struct server *s, struct request *r, int32_t timeout_ms) {
     struct draft d = draft_begin(s, r, OP_CREATE_SESSION);
     txn_record_put(d.b, &(struct txn){.type = OP_CREATE_SESSION, .timeout_ms = timeout_ms});
@@ -183,9 +189,7 @@ void prepare_create_session(struct server *s, struct request *r, int32_t timeout
 static void prepare_close(struct server *s, struct request *r) {
     struct session *session = session_find(&s->sessions, r->session_id);
     if (session == NULL || session->closing) {
-        struct draft d = draft_begin(s, r, OP_ERROR);
-        draft_fail(&d, ZK_SESSION_EXPIRED);
-        draft_propose(s, r, &d, false);
+        prepare_error(s, r, ZK_SESSION_EXPIRED);
         return;
     }
     closer_start(s, r, session);
@@ -195,9 +199,7 @@ static void prepare_close(struct server *s, struct request *r) {
 
 /* A standalone server knows no reconfiguration: only the error that ZooKeeper gives. */
 static void prepare_reconfig(struct server *s, struct request *r) {
-    struct draft d = draft_begin(s, r, OP_ERROR);
-    draft_fail(&d, s->config->reconfig_enabled ? ZK_UNIMPLEMENTED : ZK_RECONFIG_DISABLED);
-    draft_propose(s, r, &d, false);
+    prepare_error(s, r, s->config->reconfig_enabled ? ZK_UNIMPLEMENTED : ZK_RECONFIG_DISABLED);
 }
 
 bool prepare_decodes(int32_t type, struct slice body, struct buf *stat_results) {

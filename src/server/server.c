@@ -1,4 +1,5 @@
 #include "server/closer.h"
+#include "server/history.h"
 
 #include <errno.h>
 #include <stdarg.h>
@@ -38,7 +39,7 @@ void server_new_database(struct server *s, bool empty) {
     s->tree = empty ? tree_new_empty(&options) : tree_new(&options);
     s->watches = watches_new(s->tree);
     sessions_free(&s->sessions);
-    sessions_init(&s->sessions, s->config->tick_time_ms, 1, s->now);
+    sessions_init(&s->sessions, s->config->tick_time_ms, s->config->server_id, s->now);
     s->last_applied = 0;
 }
 
@@ -100,6 +101,7 @@ void server_free(struct server *s) {
     watches_free(s->watches);
     sessions_free(&s->sessions);
     tree_free(s->tree);
+    history_free(s->history);
     metrics_free(&s->metrics);
     mem_free(s->slots);
     mem_free(s->free_slots);
@@ -147,10 +149,12 @@ void server_stop(struct server *s, struct now now) {
 }
 
 bool server_idle(const struct server *s) {
-    if (snapshotter_busy(s) || diskguard_busy(s))
+    if (snapshotter_busy(s) || diskguard_busy(s) || s->orders_pending != 0)
         return false;
+    /* In an ensemble what is not committed stays in the log: the others decide about it. */
     return s->state == SERVER_FAILED || s->disk_full ||
-           (s->writing == NULL && (s->filling == NULL || s->filling->count == 0) && list_empty(&s->outstanding));
+           (s->writing == NULL && (s->filling == NULL || s->filling->count == 0) &&
+            (list_empty(&s->outstanding) || s->quorum != NULL));
 }
 
 /* ------------------------------------------------------------------ turns */
@@ -240,6 +244,11 @@ struct monotime server_next_wake(const struct server *s) {
     return wake;
 }
 
+void server_order(struct server *s, struct log_cmd *cmd) {
+    s->orders_pending++;
+    s->env.log_submit(s->env.ctx, cmd);
+}
+
 void server_log_done(struct server *s, struct log_cmd *cmd, struct now now) {
     s->now = now;
     switch (cmd->type) {
@@ -248,6 +257,11 @@ void server_log_done(struct server *s, struct log_cmd *cmd, struct now now) {
         break;
     case LOG_CMD_PUBLISH:
         snapshotter_log_done(s, cmd);
+        break;
+    case LOG_CMD_ATOMIC:
+    case LOG_CMD_CALL:
+        s->orders_pending--;
+        cmd->done(cmd);
         break;
     default:
         diskguard_log_done(s, cmd);

@@ -62,6 +62,7 @@ struct server {
     struct sessions sessions;
     zxid_t last_applied;
     bool replaying;
+    char good_snapshot_name[STORE_NAME_MAX];
     zxid_t good_snapshot; /* the newest that was read to its end or written by this process; -1 = none */
     zxid_t digest_from; /* replay over a fuzzy snapshot: digests are compared from this zxid on */
 
@@ -91,6 +92,7 @@ struct server {
     struct batch *filling; /* the batch that grows while another is written; NULL = none */
     struct batch *writing;
     struct batch *spare;
+    unsigned orders_pending; /* LOG_CMD_ATOMIC and _CALL under way */
     bool roll_next;        /* the next batch starts a new log file */
     uint64_t txns_since_snapshot, snapshot_at_txns;
     int64_t log_bytes_since_snapshot, snapshot_at_bytes;
@@ -136,10 +138,6 @@ void server_recover(struct server *s, struct recovery_result *result, struct now
 int server_start(struct server *s, struct now now);
 /* Orderly stop: closes all connections; server_idle tells when the log is synced and nothing is left to wait for. */
 void server_stop(struct server *s, struct now now);
-/* In an ensemble: begins to serve in this role; what is not applied yet was proposed by it or its predecessor. */
-void server_serve(struct server *s, const struct role_ops *role);
-/* In an ensemble: ends service. All client connections close, nothing is prepared any more. */
-void server_leave(struct server *s);
 bool server_idle(const struct server *s);
 
 /* ------------------------------------------------------------------ events */
@@ -174,6 +172,8 @@ struct monotime server_next_wake(const struct server *s);
 
 /* server.c */
 void server_fail(struct server *s, const char *fmt, ...) PRINTF_LIKE(2, 3);
+/* Orders an ATOMIC or CALL; cmd->done is told. */
+void server_order(struct server *s, struct log_cmd *cmd);
 /* Starts over with a fresh tree, or (empty) with only a root for a snapshot to fill; no sessions. */
 void server_new_database(struct server *s, bool empty);
 /* frames.c */
@@ -208,9 +208,13 @@ void request_run_reads(struct server *s, struct conn *c);
 
 /* frames.c: true if a request of this kind can make the database larger. */
 bool request_op_grows(int32_t op);
+/* The same for a request with its body. */
+bool request_grows(const struct server *s, int32_t op, struct slice body);
 
 /* prepare.c: makes one transaction (or an error transaction) out of a request and proposes it. */
 void prepare_request(struct server *s, struct request *r, struct slice body);
+/* The request becomes an error transaction. */
+void prepare_error(struct server *s, struct request *r, int32_t error);
 void prepare_create_session(struct server *s, struct request *r, int32_t timeout_ms);
 /* True if test holds for the type of one of the operations of an encoded multi. */
 bool prepare_multi_any(struct slice body, bool (*test)(int32_t op));
@@ -252,6 +256,8 @@ void snapshotter_step(struct server *s);
 bool snapshotter_has_work(const struct server *s);
 /* True while a walk, a job or a publication is under way. */
 bool snapshotter_busy(const struct server *s);
+/* Gives up what is being made. */
+void snapshotter_abort(struct server *s, const char *why);
 void snapshotter_log_done(struct server *s, struct log_cmd *cmd);
 /* Called for each proposed transaction: is it time to roll the log and take a snapshot? */
 void snapshotter_check_trigger(struct server *s);

@@ -205,6 +205,11 @@ static void job_done(struct job *job) {
     submit_next(p);
 }
 
+static void note_good(struct snapshotter *p) {
+    p->s->good_snapshot = p->zxid;
+    snprintf(p->s->good_snapshot_name, sizeof p->s->good_snapshot_name, "%s", p->name);
+}
+
 void snapshotter_log_done(struct server *s, struct log_cmd *cmd) {
     struct snapshotter *p = s->snapshotter;
     zassert(cmd == &p->publish);
@@ -219,7 +224,7 @@ void snapshotter_log_done(struct server *s, struct log_cmd *cmd) {
     }
     int64_t ms = mono_diff_us(s->now.mono, p->started) / 1000;
     metric_sample(&s->metrics, METRIC_SNAPSHOTTIME, (uint64_t)i64_max(0, ms));
-    s->good_snapshot = p->zxid;
+    note_good(p);
     log_info("%s written: %lld bytes in %lld ms", p->name, (long long)p->file_size, (long long)ms);
     diskguard_purge_soon(s);
 }
@@ -301,6 +306,13 @@ static void start(struct snapshotter *p) {
 bool snapshotter_busy(const struct server *s) {
     const struct snapshotter *p = s->snapshotter;
     return p->walk != NULL || p->job_running || p->publishing || p->aborting || !list_empty(&p->queue);
+}
+
+void snapshotter_abort(struct server *s, const char *why) {
+    struct snapshotter *p = s->snapshotter;
+    p->wanted = false;
+    if (p->walk != NULL)
+        give_up(p, why);
 }
 
 void snapshotter_request(struct server *s) { s->snapshotter->wanted = true; }
@@ -399,6 +411,6 @@ int snapshotter_first(struct server *s) {
     if (err != 0)
         log_error("the first snapshot, %s, could not be written: %s", p->name, strerror(-err));
     else
-        s->good_snapshot = p->zxid;
+        note_good(p);
     return err;
 }

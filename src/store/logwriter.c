@@ -365,6 +365,16 @@ void logwriter_execute(struct logwriter *w, struct log_cmd *cmd) {
     case LOG_CMD_REMOVE:
         execute_remove(w, cmd);
         break;
+    case LOG_CMD_CALL: {
+        if (w->file >= 0)
+            close_current(w);
+        side_file_close(&w->side);
+        w->side = SIDE_FILE_CLOSED;
+        int err = cmd->run(cmd, w->disk);
+        if (err != 0)
+            failed(cmd, err, "call");
+        break;
+    }
     case LOG_CMD_ATOMIC: {
         int err = disk_write_atomic(w->disk, cmd->dir, cmd->name, cmd->content, cmd->content_size);
         if (err != 0)

@@ -15,11 +15,13 @@ enum log_cmd_type {
     LOG_CMD_PUBLISH, /* a finished snapshot gets its name: rename, directory sync */
     LOG_CMD_REMOVE,  /* delete files (retention), directory sync */
     LOG_CMD_ATOMIC,  /* write a small file atomically (epoch files) */
+    LOG_CMD_CALL,    /* closes the current log, then calls run: it may change any file; the next APPEND must roll */
 };
 
 struct log_cmd {
     struct list link; /* for whoever queues it */
     enum log_cmd_type type;
+    void (*done)(struct log_cmd *cmd); /* ATOMIC, CALL: told on completion */
     uint64_t generation; /* of the role that ordered it; a completion of a dead one is dropped */
 
     /* APPEND */
@@ -34,6 +36,9 @@ struct log_cmd {
     char tmp_name[STORE_NAME_MAX], name[STORE_NAME_MAX];
     const void *content;
     size_t content_size;
+
+    /* CALL: 0 or a negative errno; runs where the FIFO is carried out */
+    int (*run)(struct log_cmd *cmd, const struct disk *d);
     char (*remove_names)[STORE_NAME_MAX];
     int remove_count;
 

@@ -1,10 +1,13 @@
 #include "lib/testserver.h"
 
 #include <check.h>
+#include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
 
 #include "base/mem.h"
+#include "quorum/quorum.h"
+#include "server/history.h"
 
 /* No test needs more turns than this without time passing: the server would be spinning. */
 #define TURNS_MAX 1000000
@@ -64,6 +67,8 @@ static void set_options(struct config *c, const char *const *options) {
     config_set(c, "dataDir", "/data", &log);
     config_set(c, "dataLogDir", "/log", &log);
     config_set(c, "preAllocSize", "1024", &log); /* a sync of the simulated disk looks at every sector of the file */
+    config_set(c, "initLimit", "10", &log);
+    config_set(c, "syncLimit", "5", &log);
     for (; options != NULL && options[0] != NULL; options += 2)
         config_set(c, options[0], options[1], &log);
     config_validate(c, false, &log);
@@ -72,8 +77,14 @@ static void set_options(struct config *c, const char *const *options) {
     config_log_free(&log);
 }
 
-struct testserver *testserver_new(const char *const *options) {
+struct testserver *testserver_new(const char *const *options) { return testserver_new_member(options, NULL, 0, NULL); }
+
+struct testserver *testserver_new_member(const char *const *options, struct testensemble *e, int sid,
+                                         bool (*start_member)(struct testserver *ts)) {
     struct testserver *ts = mem_calloc(1, sizeof *ts);
+    ts->ensemble = e;
+    ts->sid = sid;
+    ts->start_member = start_member;
     log_set_level(getenv("TEST_LOG") != NULL ? LOG_LEVEL_DEBUG : LOG_LEVEL_OFF);
     ts->now = (struct now){.mono = {1000000000}, .wall_ms = TESTSERVER_WALL_MS};
     ts->seed = 1;
@@ -82,6 +93,8 @@ struct testserver *testserver_new(const char *const *options) {
     list_init(&ts->clients);
     list_init(&ts->senders);
     set_options(&ts->config, options);
+    if (e != NULL)
+        ts->config.server_id = sid;
     simdisk_init(&ts->disk, 1);
     ts->disk.same_dir = strcmp(ts->config.data_dir, ts->config.data_log_dir) == 0;
     ENSURE(testserver_start(ts), "%s", ts->recovered.message);
@@ -95,10 +108,14 @@ bool testserver_start(struct testserver *ts) {
                                         .side_file_interval_us = 1000000};
     ENSURE(ts->server == NULL, "it is running");
     ts->server = server_new(&ts->config, &env, ts->seed++, ts->now);
+    if (ts->ensemble != NULL)
+        ts->server->history = history_new((size_t)ts->config.log_window_bytes, HISTORY_MIN_COUNT);
     server_recover(ts->server, &ts->recovered, ts->now);
     if (ts->recovered.status != RECOVERY_OK)
         return false;
     ts->writer = logwriter_new(env.disk, &options);
+    if (ts->start_member != NULL)
+        return ts->start_member(ts);
     if (server_start(ts->server, ts->now) != 0)
         return false;
     testserver_run(ts);
@@ -111,6 +128,17 @@ static void drain_jobs(struct testserver *ts) {
         ;
 }
 
+/* What was allocated for an order is freed by its completion. */
+static void fail_orders(struct testserver *ts) {
+    struct log_cmd *cmd;
+    LIST_FOREACH(cmd, &ts->log_cmds, struct log_cmd, link) {
+        list_remove(&cmd->link);
+        cmd->err = -EIO;
+        if (cmd->type == LOG_CMD_ATOMIC || cmd->type == LOG_CMD_CALL)
+            cmd->done(cmd);
+    }
+}
+
 static void take_apart(struct testserver *ts, bool orderly) {
     struct testclient *c;
     if (ts->server == NULL)
@@ -118,7 +146,10 @@ static void take_apart(struct testserver *ts, bool orderly) {
     LIST_FOREACH(c, &ts->clients, struct testclient, link)
         testclient_hang_up(c);
     drain_jobs(ts);
-    list_init(&ts->log_cmds); /* whoever ordered them frees them */
+    fail_orders(ts);
+    drain_jobs(ts);
+    quorum_free(ts->server->quorum);
+    drain_jobs(ts);
     logwriter_free(ts->writer, orderly);
     ts->writer = NULL;
     server_free(ts->server);
@@ -244,6 +275,8 @@ bool testserver_turn(struct testserver *ts) {
     LIST_FOREACH(c, &ts->senders, struct testclient, send_link)
         any |= feed(c);
     server_turn_begin(ts->server, ts->now);
+    if (ts->server->quorum != NULL)
+        quorum_turn(ts->server->quorum);
     server_turn_end(ts->server, ts->now);
     any |= settle_dirty(ts);
     any |= !ts->hold_log && testserver_do_log(ts);

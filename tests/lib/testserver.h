@@ -16,8 +16,13 @@
 
 #define TESTSERVER_WALL_MS 1795221887540 /* when time begins: Sat Nov 21 00:44:47 UTC 2026 */
 
+struct testensemble;
+
 struct testserver {
     struct server *server; /* look at anything */
+    struct testensemble *ensemble; /* NULL: standalone */
+    int sid;
+    bool (*start_member)(struct testserver *ts);
     struct config config;
     struct now now;
     struct simdisk disk; /* faults may be set at any time */
@@ -36,6 +41,9 @@ struct testserver {
 /* A server that is running on an empty disk. options: name, value, ..., NULL; NULL = all defaults, but for preAllocSize, which
  * is 1 MiB, and two data directories, /data and /log (on the simulated disk). */
 struct testserver *testserver_new(const char *const *options);
+/* A member of an ensemble (testensemble.h); start_member starts what testserver_start has recovered. */
+struct testserver *testserver_new_member(const char *const *options, struct testensemble *e, int sid,
+                                         bool (*start_member)(struct testserver *ts));
 /* Frees the server as it is, with all its clients. */
 void testserver_free(struct testserver *ts);
 

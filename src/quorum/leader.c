@@ -1,0 +1,924 @@
+/* The leader: agrees on an epoch with a quorum, brings everybody up to its history, then proposes, counts acknowledgements
+ * and commits. Steps: docs/protocol/zab.md sections 6, 7, 10 to 14; what must never happen: section 19.
+ *
+ * All learners get the same bytes in the same order. A follower acknowledges in order, so one number says all about it. */
+#include <errno.h>
+#include <inttypes.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "base/mem.h"
+#include "quorum/quorum_internal.h"
+#include "server/history.h"
+#include "store/snapscan.h"
+#include "store/snapshot.h"
+
+#define PACKET_DATA_MAX (1u << 30)
+#define SNAP_CHUNK_BYTES (256u << 10)
+#define SNAP_AHEAD_BYTES (1u << 20)
+#define ITEM_MAX (1u << 30)
+/* Of the counter in a zxid: another epoch is due. */
+#define COUNTER_LIMIT (INT64_C(0xffffffff) - 100000)
+
+enum member_state {
+    MEMBER_HELLO,      /* nothing was heard yet */
+    MEMBER_EPOCH,      /* waits for the epoch to be decided */
+    MEMBER_EPOCH_SENT, /* LEADERINFO sent */
+    MEMBER_EPOCH_ACKED, /* waits until a quorum has */
+    MEMBER_SNAP_WAIT,  /* a snapshot is made for it */
+    MEMBER_SNAP,       /* and sent */
+    MEMBER_SYNCING,    /* history and NEWLEADER sent, proposals follow */
+    MEMBER_SYNCED,     /* NEWLEADER acknowledged; the leader does not serve yet */
+    MEMBER_ACTIVE,
+};
+
+/* A snapshot file on its way: one job at a time reads a piece. */
+struct sending {
+    struct job job;
+    struct member *owner; /* NULL: the member has gone */
+    char name[STORE_NAME_MAX];
+    struct snapstream *stream;
+    struct snapscan scan;
+    struct buf piece;
+    bool busy, header_skipped;
+    int err;
+};
+
+/* One connected learner. */
+struct member {
+    struct list link_in_leader;
+    struct leader *leader;
+    struct link *link;
+    enum member_state state;
+    int64_t sid;
+    uint64_t origin; /* as owner of sessions; never used twice */
+    bool observer;
+    bool streams; /* gets what is proposed and committed from now on */
+    struct monotime deadline;
+    zxid_t last_zxid;  /* the learner's, from ACKEPOCH */
+    zxid_t snap_zxid;
+    zxid_t acked;
+    zxid_t lag_zxid; /* a proposal whose acknowledgement is timed; 0 = none */
+    struct monotime lag_since;
+    uint64_t pings_sent, pings_answered;
+    struct sending *sending;
+    bool gone;
+};
+
+/* A sync that waits for the confirmation that we still lead. */
+struct pending_sync {
+    struct list link;
+    uint64_t round;
+    zxid_t barrier;       /* what was proposed when it came must be committed (and delivered) before */
+    bool confirmed;
+    struct request *r;    /* of a client of ours, or NULL: */
+    uint64_t origin;      /* the member that asks */
+};
+
+struct leader {
+    struct quorum *q;
+    struct list members;
+    uint64_t next_origin;
+    struct buf packet; /* scratch */
+
+    /* discovery */
+    int64_t epoch;
+    struct voter_set connecting, electing;
+    bool epoch_decided, epoch_durable; /* acceptedEpoch is written */
+    bool elected, current_durable;     /* a quorum has promised the epoch; currentEpoch is written */
+    int64_t own_epoch;                 /* currentEpoch before */
+    struct monotime setup_deadline;
+
+    /* synchronisation and broadcast */
+    struct voter_set new_leader;
+    bool serving;
+    struct list *uncommitted; /* txn_link of the first proposal without a quorum, NULL = none */
+    struct monotime next_ping;
+    bool odd_ping;
+    uint64_t round;        /* of pings: the last one begun */
+    bool round_wanted;
+    struct list syncs;
+};
+
+static const struct role_ops role_leader;
+
+static struct server *server_of(const struct leader *l) { return l->q->s; }
+static struct now now_of(const struct leader *l) { return l->q->s->now; }
+
+static void send_bytes(struct member *m, const struct buf *b) {
+    m->leader->q->links->send(m->leader->q->links_ctx, m->link, b->data, b->len);
+}
+
+static void send_packet(struct member *m, int32_t type, zxid_t zxid, struct slice data) {
+    struct buf *b = &m->leader->packet;
+    buf_clear(b);
+    quorum_packet_put(b, &(struct quorum_packet){.type = type, .zxid = zxid, .data = data});
+    send_bytes(m, b);
+}
+
+/* Taken apart by the next turn, so that nobody's loop loses the ground. */
+static void drop(struct member *m, const char *why) {
+    if (m->gone)
+        return;
+    log_info("learner %" PRId64 " (%s) is dropped: %s", m->sid, m->link != NULL ? m->link->peer : "closed", why);
+    m->gone = true;
+    m->streams = false;
+    if (m->link != NULL)
+        m->leader->q->links->close(m->leader->q->links_ctx, m->link);
+    m->link = NULL;
+}
+
+static void hear(struct member *m) {
+    const struct config *c = server_of(m->leader)->config;
+    int64_t ticks = m->state >= MEMBER_SYNCED ? c->sync_limit_ticks : c->init_limit_ticks;
+    m->deadline = mono_add_ms(now_of(m->leader).mono, quorum_ticks_ms(m->leader->q, ticks));
+}
+
+/* ------------------------------------------------------------------ discovery */
+
+static void send_epoch(struct member *m) {
+    struct buf data = BUF_INIT;
+    packet_int_put(&data, LEARNER_PROTOCOL_VERSION);
+    m->state = MEMBER_EPOCH_SENT;
+    send_packet(m, PACKET_LEADERINFO, zxid_make(m->leader->epoch, 0), (struct slice){(const char *)data.data, data.len});
+    buf_free(&data);
+}
+
+static void count_epoch_ack(struct leader *l, int64_t sid);
+
+static void accepted_written(struct quorum *q) {
+    struct leader *l = q->leader;
+    struct member *m;
+    l->epoch_durable = true;
+    count_epoch_ack(l, q->sid);
+    log_info("epoch %" PRId64 " is proposed", l->epoch);
+    LIST_FOREACH(m, &l->members, struct member, link_in_leader)
+        if (m->state == MEMBER_EPOCH)
+            send_epoch(m);
+}
+
+/* The epoch is one more than any that a member of the quorum has promised to somebody. */
+static void propose_epoch(struct leader *l, int64_t sid, int64_t accepted) {
+    struct quorum *q = l->q;
+    if (l->epoch_decided)
+        return;
+    if (accepted >= l->epoch)
+        l->epoch = accepted + 1;
+    l->connecting.committed |= qconfig_voter_bit(q->committed, sid);
+    if (!qconfig_is_quorum(q->committed, l->connecting.committed) ||
+        (l->connecting.committed & qconfig_voter_bit(q->committed, q->sid)) == 0)
+        return;
+    l->epoch_decided = true;
+    quorum_write_epoch(q, EPOCH_ACCEPTED, l->epoch, accepted_written);
+}
+
+static void synchronise(struct member *m);
+static void count_new_leader(struct leader *l, int64_t sid);
+
+static void current_written(struct quorum *q) {
+    struct leader *l = q->leader;
+    struct server *s = q->s;
+    struct member *m;
+    l->current_durable = true;
+    s->last_prepared = zxid_make(l->epoch, 0);
+    LIST_FOREACH(m, &l->members, struct member, link_in_leader)
+        if (m->state == MEMBER_EPOCH_ACKED && !m->gone)
+            synchronise(m);
+    count_new_leader(l, q->sid);
+}
+
+static void count_epoch_ack(struct leader *l, int64_t sid) {
+    struct quorum *q = l->q;
+    l->electing.committed |= qconfig_voter_bit(q->committed, sid);
+    if (l->elected || !l->epoch_durable || !qconfig_is_quorum(q->committed, l->electing.committed) ||
+        (l->electing.committed & qconfig_voter_bit(q->committed, q->sid)) == 0)
+        return;
+    l->elected = true;
+    quorum_write_epoch(q, EPOCH_CURRENT, l->epoch, current_written);
+}
+
+static void take_hello(struct member *m, const struct quorum_packet *p) {
+    struct leader *l = m->leader;
+    struct learner_info info = learner_info_get(p->data);
+    if (p->type != PACKET_FOLLOWERINFO && p->type != PACKET_OBSERVERINFO) {
+        drop(m, "its first packet is no FOLLOWERINFO and no OBSERVERINFO");
+        return;
+    }
+    if (!info.has_sid || info.protocol_version < LEARNER_PROTOCOL_VERSION) {
+        drop(m, "it speaks a protocol that is too old");
+        return;
+    }
+    if (info.config_version > l->q->committed->version) {
+        drop(m, "it has a newer configuration");
+        return;
+    }
+    m->sid = info.sid;
+    m->observer = p->type == PACKET_OBSERVERINFO;
+    m->state = MEMBER_EPOCH;
+    log_info("%s %" PRId64 " connects from %s", m->observer ? "observer" : "follower", m->sid, m->link->peer);
+    if (!m->observer)
+        propose_epoch(l, m->sid, zxid_epoch(p->zxid));
+    else if (!l->epoch_decided && zxid_epoch(p->zxid) >= l->epoch)
+        l->epoch = zxid_epoch(p->zxid) + 1;
+    if (l->epoch_durable)
+        send_epoch(m);
+}
+
+static void take_epoch_ack(struct member *m, const struct quorum_packet *p) {
+    struct leader *l = m->leader;
+    struct server *s = server_of(l);
+    int32_t current;
+    if (p->type != PACKET_ACKEPOCH || !packet_int_get(p->data, &current)) {
+        drop(m, "no ACKEPOCH from it");
+        return;
+    }
+    m->last_zxid = p->zxid;
+    m->state = MEMBER_EPOCH_ACKED;
+    if (!l->elected && current != -1) {
+        /* I9 */
+        if (current > l->own_epoch || (current == l->own_epoch && p->zxid > s->last_applied)) {
+            drop(m, "it is ahead of us");
+            return;
+        }
+        if (!m->observer)
+            count_epoch_ack(l, m->sid);
+    }
+    if (l->current_durable)
+        synchronise(m);
+}
+
+/* ------------------------------------------------------------------ synchronisation */
+
+static void put_proposal(struct buf *b, int32_t type, zxid_t zxid, struct slice payload) {
+    quorum_packet_put_head(b, type, zxid, payload.len);
+    buf_append(b, payload.data, payload.len);
+    quorum_packet_put_tail(b);
+}
+
+static void put_commit(struct buf *b, zxid_t zxid) {
+    quorum_packet_put(b, &(struct quorum_packet){.type = PACKET_COMMIT, .zxid = zxid});
+}
+
+/* What the stream would have brought it, had it been connected all the time (I12): from the history, then from what is
+ * committed and not applied, then (followers) from what is proposed. From now on it gets the stream. */
+static void send_rest(struct member *m, zxid_t after) {
+    struct leader *l = m->leader;
+    struct server *s = server_of(l);
+    struct buf b = BUF_INIT;
+    struct request *r;
+    for (size_t i = history_after(s->history, after); i < history_count(s->history); i++) {
+        zxid_t zxid = history_zxid(s->history, i);
+        put_proposal(&b, PACKET_PROPOSAL, zxid, history_payload(s->history, i));
+        put_commit(&b, zxid);
+    }
+    LIST_FOREACH(r, &s->outstanding, struct request, txn_link) {
+        if (r->zxid <= after || (m->observer && r->zxid > s->committed))
+            continue;
+        put_proposal(&b, PACKET_PROPOSAL, r->zxid, request_payload(r));
+        if (r->zxid <= s->committed)
+            put_commit(&b, r->zxid);
+    }
+    struct buf config = BUF_INIT;
+    qconfig_text(l->q->last_seen, &config);
+    quorum_packet_put(&b, &(struct quorum_packet){.type = PACKET_NEWLEADER,
+                                                  .zxid = zxid_make(l->epoch, 0),
+                                                  .data = {(const char *)config.data, config.len}});
+    send_bytes(m, &b);
+    buf_free(&config);
+    buf_free(&b);
+    m->streams = true;
+    m->state = MEMBER_SYNCING;
+}
+
+static bool history_reaches(const struct server *s, zxid_t zxid) {
+    return zxid == s->last_applied || (history_count(s->history) != 0 && history_zxid(s->history, 0) <= zxid + 1 &&
+                                       zxid <= s->last_applied);
+}
+
+static void try_snapshot(struct member *m);
+
+static void send_decision(struct member *m, int32_t type, zxid_t zxid, zxid_t after, const char *name) {
+    log_info("learner %" PRId64 " is at 0x%" PRIx64 ", we are at 0x%" PRIx64 ": %s", m->sid, (uint64_t)m->last_zxid,
+             (uint64_t)server_of(m->leader)->last_applied, name);
+    send_packet(m, type, zxid, SLICE_NULL);
+    send_rest(m, after);
+}
+
+/* Section 7. */
+static void synchronise(struct member *m) {
+    struct leader *l = m->leader;
+    struct server *s = server_of(l);
+    const struct history *h = s->history;
+    zxid_t peer = m->last_zxid, last = s->last_applied;
+    size_t count = history_count(h);
+    zxid_t min = count != 0 ? history_zxid(h, 0) : last;
+    bool new_epoch = zxid_counter(peer) == 0;
+    if (s->config->force_snapshot_sync) {
+        log_info("learner %" PRId64 " gets a snapshot, as configured", m->sid);
+    } else if (peer == last) {
+        send_decision(m, PACKET_DIFF, peer, peer, "DIFF, nothing is missing");
+        return;
+    } else if (peer > last && !new_epoch) {
+        send_decision(m, PACKET_TRUNC, last, last, "TRUNC");
+        return;
+    } else if (peer > last) {
+        send_decision(m, PACKET_DIFF, last, last, "DIFF, nothing is missing");
+        return;
+    } else if (peer >= min) {
+        size_t i = history_after(h, peer);
+        zxid_t before = i > 0 ? history_zxid(h, i - 1) : -1;
+        if (before == peer || new_epoch) {
+            send_decision(m, PACKET_DIFF, last, peer, "DIFF");
+            return;
+        }
+        /* It has something that we never saw: cut, if no other epoch is between (I15). */
+        if (i < count && i > 0 && zxid_epoch(history_zxid(h, i)) == zxid_epoch(peer)) {
+            send_decision(m, PACKET_TRUNC, before, before, "TRUNC, then DIFF");
+            return;
+        }
+    }
+    m->state = MEMBER_SNAP_WAIT;
+    m->snap_zxid = -1;
+    try_snapshot(m);
+}
+
+/* ------------------------------------------------------------------ sending a snapshot */
+
+static void sending_run(struct job *job, const struct disk *disk) {
+    struct sending *x = CONTAINER_OF(job, struct sending, job);
+    if (x->stream == NULL)
+        x->stream = snapstream_open(disk, x->name, &x->err);
+    if (x->stream != NULL && !x->header_skipped) {
+        uint8_t header[SNAPSHOT_HEADER_BYTES];
+        ssize_t n = snapstream_read(x->stream, header, sizeof header);
+        x->err = n < 0 ? (int)n : 0;
+        x->header_skipped = true;
+    }
+    while (x->err == 0 && x->piece.len < SNAP_CHUNK_BYTES && !x->scan.done) {
+        uint8_t *to = buf_tail(&x->piece, SNAP_CHUNK_BYTES);
+        ssize_t n = snapstream_read(x->stream, to, SNAP_CHUNK_BYTES);
+        if (n <= 0) {
+            x->err = n < 0 ? (int)n : -EBADMSG;
+            break;
+        }
+        x->piece.len += snapscan_feed(&x->scan, to, (size_t)n);
+        if (x->scan.failed)
+            x->err = -EBADMSG;
+    }
+}
+
+static void sending_free(struct sending *x) {
+    if (x->stream != NULL)
+        snapstream_close(x->stream);
+    buf_free(&x->piece);
+    mem_free(x);
+}
+
+static void sending_done(struct job *job);
+
+static void sending_go_on(struct member *m) {
+    struct sending *x = m->sending;
+    struct server *s = server_of(m->leader);
+    if (x->busy || m->leader->q->links->unsent(m->leader->q->links_ctx, m->link) > SNAP_AHEAD_BYTES)
+        return;
+    x->busy = true;
+    x->job.run = sending_run;
+    x->job.done = sending_done;
+    s->env.job_submit(s->env.ctx, &x->job);
+}
+
+static void snapshot_sent(struct member *m) {
+    struct server *s = server_of(m->leader);
+    struct buf b = BUF_INIT;
+    jute_put_bytes(&b, SLICE_LIT("BenWasHere"));
+    send_bytes(m, &b);
+    buf_free(&b);
+    if (!history_reaches(s, m->snap_zxid)) {
+        drop(m, "what follows its snapshot is not in memory any more");
+        return;
+    }
+    send_rest(m, m->snap_zxid);
+    hear(m);
+}
+
+static void sending_done(struct job *job) {
+    struct sending *x = CONTAINER_OF(job, struct sending, job);
+    struct member *m = x->owner;
+    x->busy = false;
+    if (m == NULL) {
+        sending_free(x);
+        return;
+    }
+    if (x->err != 0) {
+        drop(m, "its snapshot cannot be read");
+        return;
+    }
+    hear(m);
+    send_bytes(m, &x->piece);
+    buf_clear(&x->piece);
+    if (!x->scan.done) {
+        sending_go_on(m);
+        return;
+    }
+    m->sending = NULL;
+    sending_free(x);
+    snapshot_sent(m);
+}
+
+/* The newest snapshot serves if all that follows it is in memory; otherwise one is made. */
+static void try_snapshot(struct member *m) {
+    struct server *s = server_of(m->leader);
+    hear(m);
+    if (s->good_snapshot < 0 || !history_reaches(s, s->good_snapshot)) {
+        if (!snapshotter_busy(s))
+            snapshotter_request(s);
+        return;
+    }
+    m->state = MEMBER_SNAP;
+    m->snap_zxid = s->good_snapshot;
+    log_info("learner %" PRId64 " is at 0x%" PRIx64 ": it gets the snapshot of 0x%" PRIx64, m->sid, (uint64_t)m->last_zxid,
+             (uint64_t)m->snap_zxid);
+    send_packet(m, PACKET_SNAP, m->snap_zxid, SLICE_NULL);
+    m->sending = mem_calloc(1, sizeof *m->sending);
+    m->sending->owner = m;
+    snapscan_init(&m->sending->scan, ITEM_MAX);
+    snprintf(m->sending->name, sizeof m->sending->name, "%s", s->good_snapshot_name);
+    sending_go_on(m);
+}
+
+/* ------------------------------------------------------------------ commit */
+
+static bool has_quorum(const struct leader *l, zxid_t zxid) {
+    const struct quorum *q = l->q;
+    struct voter_set acks = {0};
+    struct member *m;
+    if (q->s->logged >= zxid)
+        voter_set_add(q, &acks, q->sid);
+    LIST_FOREACH(m, &l->members, struct member, link_in_leader)
+        if (!m->gone && !m->observer && m->acked >= zxid)
+            voter_set_add(q, &acks, m->sid);
+    return voter_set_is_quorum(q, &acks);
+}
+
+static void publish_commit(struct leader *l, const struct request *r) {
+    struct buf *b = &l->packet;
+    struct member *m;
+    buf_clear(b);
+    put_commit(b, r->zxid);
+    LIST_FOREACH(m, &l->members, struct member, link_in_leader)
+        if (m->streams && !m->observer)
+            send_bytes(m, b);
+    buf_clear(b);
+    LIST_FOREACH(m, &l->members, struct member, link_in_leader) {
+        if (!m->streams || !m->observer)
+            continue;
+        if (b->len == 0)
+            put_proposal(b, PACKET_INFORM, r->zxid, request_payload(r));
+        send_bytes(m, b);
+    }
+}
+
+/* I10, I11. */
+static void try_commit(struct leader *l) {
+    struct server *s = server_of(l);
+    while (l->serving && l->uncommitted != NULL) {
+        struct request *r = CONTAINER_OF(l->uncommitted, struct request, txn_link);
+        if (!has_quorum(l, r->zxid))
+            return;
+        s->committed = r->zxid;
+        l->uncommitted = r->txn_link.next != &s->outstanding ? r->txn_link.next : NULL;
+        publish_commit(l, r);
+    }
+}
+
+static void leader_proposed(struct server *s, struct request *r) {
+    struct leader *l = s->quorum->leader;
+    struct member *m;
+    struct buf *b = &l->packet;
+    if (l->uncommitted == NULL)
+        l->uncommitted = &r->txn_link;
+    buf_clear(b);
+    put_proposal(b, PACKET_PROPOSAL, r->zxid, request_payload(r));
+    LIST_FOREACH(m, &l->members, struct member, link_in_leader) {
+        if (!m->streams || m->observer)
+            continue;
+        send_bytes(m, b);
+        if (m->lag_zxid == 0) {
+            m->lag_zxid = r->zxid;
+            m->lag_since = s->now.mono;
+        }
+    }
+    /* I21. With a margin for what is prepared before service has ended. */
+    if (zxid_counter(r->zxid) >= COUNTER_LIMIT)
+        quorum_leave(s->quorum, "the counter of epoch %" PRId64 " is used up", l->epoch);
+}
+
+static void leader_logged(struct server *s, zxid_t zxid) {
+    (void)zxid;
+    if (s->quorum->leader != NULL && !s->quorum->leaving)
+        try_commit(s->quorum->leader);
+}
+
+/* ------------------------------------------------------------------ beginning to serve */
+
+static void activate(struct member *m) {
+    m->state = MEMBER_ACTIVE;
+    send_packet(m, PACKET_UPTODATE, -1, SLICE_NULL);
+}
+
+static void count_new_leader(struct leader *l, int64_t sid) {
+    struct quorum *q = l->q;
+    struct member *m;
+    voter_set_add(q, &l->new_leader, sid);
+    if (l->serving || !l->current_durable || !voter_set_is_quorum(q, &l->new_leader))
+        return;
+    l->serving = true;
+    log_info("leading epoch %" PRId64, l->epoch);
+    quorum_established(q, l->epoch);
+    server_serve(q->s, &role_leader);
+    LIST_FOREACH(m, &l->members, struct member, link_in_leader)
+        if (m->state == MEMBER_SYNCED)
+            activate(m);
+}
+
+static void take_ack(struct member *m, zxid_t zxid) {
+    struct leader *l = m->leader;
+    if (m->state == MEMBER_SYNCING && zxid == zxid_make(l->epoch, 0)) {
+        m->state = MEMBER_SYNCED;
+        hear(m);
+        if (l->serving)
+            activate(m);
+        else if (!m->observer)
+            count_new_leader(l, m->sid);
+        return;
+    }
+    if (zxid_counter(zxid) == 0 || m->observer)
+        return;
+    if (zxid > m->acked)
+        m->acked = zxid;
+    if (m->lag_zxid != 0 && m->acked >= m->lag_zxid)
+        m->lag_zxid = 0;
+    try_commit(l);
+}
+
+/* ------------------------------------------------------------------ requests of learners */
+
+static struct member *find_member(const struct leader *l, uint64_t origin) {
+    struct member *m;
+    LIST_FOREACH(m, &l->members, struct member, link_in_leader)
+        if (m->origin == origin && !m->gone)
+            return m;
+    return NULL;
+}
+
+static void add_sync(struct leader *l, struct request *r, uint64_t origin) {
+    struct pending_sync *p = mem_calloc(1, sizeof *p);
+    p->round = l->round + 1;
+    p->barrier = server_of(l)->last_prepared;
+    p->r = r;
+    p->origin = origin;
+    list_push(&l->syncs, &p->link);
+    l->round_wanted = true;
+}
+
+static void take_request(struct member *m, const struct quorum_packet *p) {
+    struct server *s = server_of(m->leader);
+    struct forwarded_request f;
+    struct slice rest = packet_ids_rest(p->authinfo), scheme, id;
+    int32_t timeout_ms;
+    if (!m->leader->serving || !forwarded_request_get(p->data, &f))
+        return;
+    if (f.type == OP_SYNC) {
+        add_sync(m->leader, NULL, m->origin);
+        return;
+    }
+    struct request *r = request_new(s, NULL, f.type == OP_CREATE_SESSION ? REQUEST_CONNECT : REQUEST_WRITE, f.cxid, f.type, 0);
+    r->session_id = f.session;
+    r->origin = m->origin;
+    if (f.type == OP_CREATE_SESSION) {
+        struct session *session = session_find(&s->sessions, f.session);
+        if (!packet_int_get(f.body, &timeout_ms) || f.session == 0 || timeout_ms <= 0) {
+            prepare_error(s, r, ZK_MARSHALLING_ERROR);
+            return;
+        }
+        if (session == NULL)
+            session = session_add(&s->sessions, f.session, timeout_ms);
+        session->owner = m->origin;
+        session->live_timeout_ms = timeout_ms;
+        session_touch(&s->sessions, session, s->now);
+        prepare_create_session(s, r, timeout_ms);
+        return;
+    }
+    r->remote = mem_alloc(sizeof *r->remote);
+    identity_set_init(r->remote);
+    while (packet_id_next(&rest, &scheme, &id))
+        identity_add(r->remote, scheme, id);
+    r->identities = r->remote->count;
+    if (server_refuses_growth(s) && request_grows(s, f.type, f.body))
+        prepare_error(s, r, ZK_QUOTA_EXCEEDED);
+    else
+        prepare_request(s, r, f.body);
+}
+
+static void take_touches(struct member *m, struct slice data) {
+    struct server *s = server_of(m->leader);
+    session_id_t id;
+    int32_t timeout_ms;
+    if (!touch_valid(data))
+        return;
+    while (touch_next(&data, &id, &timeout_ms)) {
+        struct session *session = session_find(&s->sessions, id);
+        if (session == NULL || timeout_ms <= 0)
+            continue;
+        session->live_timeout_ms = timeout_ms;
+        session_touch(&s->sessions, session, s->now);
+    }
+}
+
+static void take_revalidation(struct member *m, struct slice data) {
+    struct server *s = server_of(m->leader);
+    struct buf reply = BUF_INIT;
+    session_id_t id;
+    int32_t timeout_ms;
+    if (!revalidate_get(data, &id, &timeout_ms))
+        return;
+    struct session *session = session_find(&s->sessions, id);
+    bool valid = session != NULL && !session->closing && m->leader->serving;
+    if (valid) {
+        if (session->conn != NULL) {
+            struct conn *old = session->conn;
+            connect_let_go(s, old);
+            conn_close_later(old, CONN_CLOSE_NOW);
+        }
+        session->owner = m->origin;
+        session->live_timeout_ms = timeout_ms;
+        session_touch(&s->sessions, session, s->now);
+    }
+    revalidate_reply_put(&reply, id, valid);
+    send_packet(m, PACKET_REVALIDATE, -1, (struct slice){(const char *)reply.data, reply.len});
+    buf_free(&reply);
+}
+
+/* ------------------------------------------------------------------ pings and syncs */
+
+static void begin_round(struct leader *l) {
+    struct member *m;
+    l->round++;
+    l->round_wanted = false;
+    buf_clear(&l->packet);
+    quorum_packet_put(&l->packet,
+                      &(struct quorum_packet){.type = PACKET_PING, .zxid = server_of(l)->last_prepared});
+    LIST_FOREACH(m, &l->members, struct member, link_in_leader) {
+        /* Before UPTODATE some learners ignore pings, others answer them: then answers could not be told apart. */
+        if (m->gone || m->state != MEMBER_ACTIVE)
+            continue;
+        m->pings_sent++;
+        send_bytes(m, &l->packet);
+    }
+}
+
+/* Whoever has answered a ping of this round, or of a later one, still followed us when it came. All pings are answered, in
+ * order, and each round sends one to everybody who is active: so what a member has yet to answer counts back from the newest
+ * round. */
+static bool round_confirmed(const struct leader *l, uint64_t round) {
+    struct voter_set set = {0};
+    struct member *m;
+    voter_set_add(l->q, &set, l->q->sid);
+    LIST_FOREACH(m, &l->members, struct member, link_in_leader) {
+        uint64_t behind = m->pings_sent - m->pings_answered;
+        if (!m->gone && !m->observer && m->state == MEMBER_ACTIVE && m->pings_answered != 0 && l->round - behind >= round)
+            voter_set_add(l->q, &set, m->sid);
+    }
+    return voter_set_is_quorum(l->q, &set);
+}
+
+static void answer_syncs(struct leader *l) {
+    struct server *s = server_of(l);
+    while (!list_empty(&l->syncs)) {
+        struct pending_sync *p = LIST_FIRST(&l->syncs, struct pending_sync, link);
+        p->confirmed = p->confirmed || (p->round <= l->round && round_confirmed(l, p->round));
+        zxid_t reached = p->r != NULL ? s->last_applied : s->committed;
+        if (!p->confirmed || (p->barrier > reached && zxid_counter(p->barrier) != 0))
+            return;
+        list_remove(&p->link);
+        if (p->r != NULL) {
+            server_synced(s, p->r);
+        } else {
+            struct member *m = find_member(l, p->origin);
+            if (m != NULL)
+                send_packet(m, PACKET_SYNC, 0, SLICE_NULL);
+        }
+        mem_free(p);
+    }
+}
+
+static void leader_sync(struct server *s, struct request *r) { add_sync(s->quorum->leader, r, 0); }
+
+/* ------------------------------------------------------------------ links */
+
+static void take_packet(struct member *m, const struct quorum_packet *p) {
+    switch (m->state) {
+    case MEMBER_HELLO:
+        take_hello(m, p);
+        return;
+    case MEMBER_EPOCH_SENT:
+        take_epoch_ack(m, p);
+        return;
+    default:
+        break;
+    }
+    switch (p->type) {
+    case PACKET_ACK:
+        take_ack(m, p->zxid);
+        break;
+    case PACKET_PING:
+        if (m->pings_answered < m->pings_sent)
+            m->pings_answered++;
+        take_touches(m, p->data);
+        break;
+    case PACKET_REQUEST:
+        take_request(m, p);
+        break;
+    case PACKET_REVALIDATE:
+        take_revalidation(m, p->data);
+        break;
+    default:
+        log_warn("%s (%d) from learner %" PRId64 " is ignored", packet_name(p->type), (int)p->type, m->sid);
+    }
+}
+
+static size_t on_received(struct link *link, const uint8_t *data, size_t len) {
+    struct member *m = link->owner;
+    size_t pos = 0;
+    hear(m);
+    while (pos < len && !m->gone && !m->leader->q->leaving) {
+        struct quorum_packet p;
+        size_t used;
+        enum packet_result result = quorum_packet_get(data + pos, len - pos, PACKET_DATA_MAX, &p, &used);
+        if (result == PACKET_MALFORMED)
+            drop(m, "what it sends does not decode");
+        if (result == PACKET_INCOMPLETE)
+            link->want = used;
+        if (result != PACKET_COMPLETE)
+            break;
+        take_packet(m, &p);
+        pos += used;
+    }
+    return pos;
+}
+
+static void on_closed(struct link *link, const char *reason) {
+    struct member *m = link->owner;
+    m->link = NULL;
+    drop(m, reason);
+}
+
+static const struct link_events member_events = {.received = on_received, .closed = on_closed};
+
+void leader_accepted(struct leader *l, struct link *link) {
+    struct member *m = mem_calloc(1, sizeof *m);
+    m->leader = l;
+    m->link = link;
+    m->sid = -1;
+    m->origin = l->next_origin++;
+    link->events = &member_events;
+    link->owner = m;
+    list_push(&l->members, &m->link_in_leader);
+    hear(m);
+}
+
+static void member_free(struct member *m) {
+    list_remove(&m->link_in_leader);
+    if (m->link != NULL)
+        m->leader->q->links->close(m->leader->q->links_ctx, m->link);
+    if (m->sending != NULL) {
+        m->sending->owner = NULL;
+        if (!m->sending->busy)
+            sending_free(m->sending);
+    }
+    mem_free(m);
+}
+
+/* ------------------------------------------------------------------ the role */
+
+static const struct role_ops role_leader = {
+    .orders = true, .mode = "leader", .logged = leader_logged, .proposed = leader_proposed, .sync = leader_sync};
+
+struct leader *leader_new(struct quorum *q) {
+    struct leader *l = mem_calloc(1, sizeof *l);
+    l->q = q;
+    l->epoch = -1;
+    l->own_epoch = q->epochs.current;
+    l->next_origin = OWNER_SELF + 1;
+    list_init(&l->members);
+    list_init(&l->syncs);
+    l->setup_deadline = mono_add_ms(q->s->now.mono, quorum_ticks_ms(q, q->s->config->init_limit_ticks));
+    l->next_ping = mono_add_ms(q->s->now.mono, q->s->config->tick_time_ms / 2);
+    q->leader = l;
+    q->links->listen(q->links_ctx, LINK_QUORUM, true);
+    propose_epoch(l, q->sid, q->epochs.accepted);
+    count_epoch_ack(l, q->sid);
+    return l;
+}
+
+void leader_free(struct leader *l) {
+    struct member *m;
+    struct pending_sync *p;
+    l->q->links->listen(l->q->links_ctx, LINK_QUORUM, false);
+    LIST_FOREACH(m, &l->members, struct member, link_in_leader)
+        member_free(m);
+    LIST_FOREACH(p, &l->syncs, struct pending_sync, link) {
+        list_remove(&p->link);
+        if (p->r != NULL) {
+            p->r->kind = REQUEST_READ;
+            if (p->r->conn == NULL)
+                request_done(server_of(l), p->r);
+        }
+        mem_free(p);
+    }
+    buf_free(&l->packet);
+    mem_free(l);
+}
+
+static bool heard_from_quorum(const struct leader *l) {
+    struct voter_set set = {0};
+    struct member *m;
+    voter_set_add(l->q, &set, l->q->sid);
+    LIST_FOREACH(m, &l->members, struct member, link_in_leader)
+        if (!m->gone && !m->observer && m->state >= MEMBER_SYNCED)
+            voter_set_add(l->q, &set, m->sid);
+    return voter_set_is_quorum(l->q, &set);
+}
+
+static void check_members(struct leader *l) {
+    struct monotime now = now_of(l).mono;
+    int64_t lag_limit_us = quorum_ticks_ms(l->q, server_of(l)->config->sync_limit_ticks) * 1000;
+    struct member *m;
+    LIST_FOREACH(m, &l->members, struct member, link_in_leader) {
+        if (!m->gone && mono_diff_us(now, m->deadline) > 0)
+            drop(m, "nothing was heard from it");
+        if (!m->gone && m->state >= MEMBER_SYNCED && m->lag_zxid != 0 && mono_diff_us(now, m->lag_since) > lag_limit_us)
+            drop(m, "it does not acknowledge");
+        if (m->gone)
+            member_free(m);
+        else if (m->state == MEMBER_SNAP_WAIT)
+            try_snapshot(m);
+        else if (m->state == MEMBER_SNAP)
+            sending_go_on(m);
+    }
+}
+
+static void tick(struct leader *l) {
+    struct quorum *q = l->q;
+    if (mono_diff_us(now_of(l).mono, l->next_ping) < 0)
+        return;
+    l->next_ping = mono_add_ms(now_of(l).mono, i64_max(1, server_of(l)->config->tick_time_ms / 2));
+    if (!l->serving)
+        return;
+    begin_round(l);
+    l->odd_ping = !l->odd_ping;
+    if (!l->odd_ping && !heard_from_quorum(l))
+        quorum_leave(q, "no quorum of synced followers is left");
+}
+
+void leader_turn(struct leader *l) {
+    check_members(l);
+    if (!l->serving && mono_diff_us(now_of(l).mono, l->setup_deadline) > 0) {
+        quorum_leave(l->q, "no quorum followed in time");
+        return;
+    }
+    tick(l);
+    if (l->round_wanted && !l->q->leaving)
+        begin_round(l);
+    answer_syncs(l);
+}
+
+struct monotime leader_next_wake(const struct leader *l) {
+    struct monotime wake = l->next_ping;
+    const struct member *m;
+    if (l->round_wanted)
+        return now_of(l).mono;
+    if (!l->serving)
+        wake.us = i64_min(wake.us, l->setup_deadline.us);
+    LIST_FOREACH(m, &l->members, const struct member, link_in_leader) {
+        wake.us = i64_min(wake.us, m->deadline.us);
+        if (m->gone)
+            return now_of(l).mono;
+        if (m->state == MEMBER_SNAP_WAIT || m->state == MEMBER_SNAP)
+            wake.us = i64_min(wake.us, now_of(l).mono.us + 5000);
+    }
+    return wake;
+}
+
+void leader_view(const struct leader *l, struct quorum_view *v) {
+    const struct member *m;
+    LIST_FOREACH(m, &l->members, const struct member, link_in_leader) {
+        if (m->gone || m->state == MEMBER_HELLO)
+            continue;
+        bool synced = m->state == MEMBER_ACTIVE;
+        v->followers += !m->observer;
+        v->synced_followers += !m->observer && synced;
+        v->observers += m->observer;
+        v->synced_observers += m->observer && synced;
+    }
+}

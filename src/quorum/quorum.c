@@ -1,0 +1,301 @@
+/* The phases of a member: settle, look for a leader, lead or learn, and over again. See docs/protocol/election.md section 9
+ * and zab.md sections 4 and 18. */
+#include "quorum/quorum.h"
+
+#include <inttypes.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "base/mem.h"
+#include "quorum/election.h"
+#include "quorum/mesh.h"
+#include "quorum/quorum_internal.h"
+#include "server/history.h"
+
+int64_t quorum_ticks_ms(const struct quorum *q, int64_t ticks) { return q->s->config->tick_time_ms * ticks; }
+
+bool quorum_observer(const struct quorum *q) {
+    const struct qserver *self = qconfig_find(q->committed, q->sid);
+    return self != NULL && self->observer;
+}
+
+void voter_set_add(const struct quorum *q, struct voter_set *v, int64_t sid) {
+    v->committed |= qconfig_voter_bit(q->committed, sid);
+    v->last_seen |= qconfig_voter_bit(q->last_seen, sid);
+}
+
+bool voter_set_is_quorum(const struct quorum *q, const struct voter_set *v) {
+    return qconfig_is_quorum(q->committed, v->committed) &&
+           (q->last_seen->version <= q->committed->version || qconfig_is_quorum(q->last_seen, v->last_seen));
+}
+
+/* ------------------------------------------------------------------ epoch files */
+
+struct epoch_write {
+    struct log_cmd cmd;
+    struct quorum *q;
+    uint64_t generation;
+    char text[24];
+    int64_t epoch;
+    bool current;
+    void (*done)(struct quorum *q);
+};
+
+static void epoch_written(struct log_cmd *cmd) {
+    struct epoch_write *w = CONTAINER_OF(cmd, struct epoch_write, cmd);
+    struct quorum *q = w->q;
+    if (cmd->err != 0) {
+        server_fail(q->s, "%s could not be written: %s", cmd->name, strerror(-cmd->err));
+    } else {
+        *(w->current ? &q->epochs.current : &q->epochs.accepted) = w->epoch;
+        if (w->generation == q->generation && !q->leaving)
+            w->done(q);
+    }
+    mem_free(w);
+}
+
+void quorum_write_epoch(struct quorum *q, const char *name, int64_t epoch, void (*done)(struct quorum *q)) {
+    struct epoch_write *w = mem_calloc(1, sizeof *w);
+    w->q = q;
+    w->generation = q->generation;
+    w->epoch = epoch;
+    w->current = strcmp(name, EPOCH_CURRENT) == 0;
+    w->done = done;
+    w->cmd.type = LOG_CMD_ATOMIC;
+    w->cmd.dir = DISK_SNAP;
+    w->cmd.done = epoch_written;
+    snprintf(w->cmd.name, sizeof w->cmd.name, "%s", name);
+    w->cmd.content = w->text;
+    w->cmd.content_size = (size_t)epoch_text(epoch, w->text);
+    server_order(q->s, &w->cmd);
+}
+
+/* ------------------------------------------------------------------ election */
+
+static void send_notification(void *ctx, int64_t sid, const struct notification *n) {
+    struct quorum *q = ctx;
+    struct notification full = *n;
+    struct buf b = BUF_INIT;
+    full.config = (struct slice){(const char *)q->config_text.data, q->config_text.len};
+    notification_put(&b, &full);
+    mesh_send(q->mesh, sid, b.data, b.len);
+    buf_free(&b);
+}
+
+static bool has_delivered(void *ctx) { return mesh_has_delivered(((struct quorum *)ctx)->mesh); }
+static void connect_all(void *ctx) { mesh_connect_all(((struct quorum *)ctx)->mesh); }
+static bool is_connected(void *ctx, int64_t sid) { return mesh_connected(((struct quorum *)ctx)->mesh, sid); }
+
+static void decided(void *ctx, enum peer_state state, const struct vote *v) {
+    struct quorum *q = ctx;
+    q->decided = true;
+    q->decided_state = state;
+    q->leader_sid = v->leader;
+}
+
+/* Another configuration is taken from the file only. */
+static bool config_heard(void *ctx, struct qconfig *heard) {
+    (void)ctx;
+    (void)heard;
+    return false;
+}
+
+static const struct election_env election_env = {.send = send_notification,
+                                                 .delivered = has_delivered,
+                                                 .connect_all = connect_all,
+                                                 .connected = is_connected,
+                                                 .decided = decided,
+                                                 .config_heard = config_heard};
+
+static void notification_received(void *ctx, int64_t sid, const uint8_t *data, size_t len) {
+    struct quorum *q = ctx;
+    struct notification n;
+    if (notification_get(data, len, &n))
+        election_received(q->election, sid, &n, q->s->now);
+}
+
+/* The final wait may have been for that server alone. */
+static void connection_changed(void *ctx, int64_t sid, bool up) {
+    struct quorum *q = ctx;
+    (void)sid;
+    if (!up)
+        election_tick(q->election, q->s->now);
+}
+
+static const struct mesh_env mesh_env = {.received = notification_received, .connection = connection_changed};
+
+void quorum_established(struct quorum *q, int64_t epoch) {
+    struct vote v = *election_current_vote(q->election);
+    v.peer_epoch = epoch; /* I20 */
+    election_set_current_vote(q->election, &v);
+}
+
+/* ------------------------------------------------------------------ phases */
+
+void quorum_leave(struct quorum *q, const char *fmt, ...) {
+    char reason[256];
+    va_list args;
+    if (q->leaving)
+        return;
+    va_start(args, fmt);
+    vsnprintf(reason, sizeof reason, fmt, args);
+    va_end(args);
+    log_warn("%s ends: %s", q->leader != NULL ? "leading" : "following", reason);
+    q->leaving = true;
+    /* Nothing more is prepared or answered, not even in this turn. */
+    server_leave(q->s);
+}
+
+static void leave_role(struct quorum *q) {
+    if (q->leader != NULL)
+        leader_free(q->leader);
+    if (q->learner != NULL)
+        learner_free(q->learner);
+    q->leader = NULL;
+    q->learner = NULL;
+    q->leader_sid = -1;
+    q->leaving = false;
+    q->generation++;
+    q->phase = QUORUM_SETTLING;
+    election_leave(q->election);
+}
+
+static void look(struct quorum *q) {
+    struct server *s = q->s;
+    if (s->orders_pending != 0 || !server_settle(s))
+        return;
+    q->phase = QUORUM_LOOKING;
+    q->decided = false;
+    q->elections++;
+    log_info("looking for a leader, at 0x%" PRIx64 " of epoch %" PRId64, (uint64_t)s->last_applied, q->epochs.current);
+    election_look(q->election, s->last_applied, q->epochs.current, s->now);
+}
+
+static void take_role(struct quorum *q) {
+    q->decided = false;
+    if (q->decided_state == PEER_LEADING) {
+        q->phase = QUORUM_LEADING;
+        log_info("elected");
+        leader_new(q);
+    } else {
+        q->phase = QUORUM_LEARNING;
+        log_info("%s %" PRId64, q->decided_state == PEER_OBSERVING ? "observing" : "following", q->leader_sid);
+        learner_new(q, q->leader_sid);
+    }
+}
+
+void quorum_turn(struct quorum *q) {
+    struct server *s = q->s;
+    if (s->state == SERVER_STOPPING || s->state == SERVER_FAILED)
+        return;
+    mesh_tick(q->mesh, s->now);
+    election_tick(q->election, s->now);
+    if (q->leader != NULL && !q->leaving)
+        leader_turn(q->leader);
+    if (q->learner != NULL && !q->leaving)
+        learner_turn(q->learner);
+    if (q->leaving)
+        leave_role(q);
+    if (q->phase == QUORUM_SETTLING)
+        look(q);
+    if (q->phase == QUORUM_LOOKING && q->decided)
+        take_role(q);
+}
+
+struct monotime quorum_next_wake(const struct quorum *q) {
+    struct monotime wake = mesh_deadline(q->mesh);
+    wake.us = i64_min(wake.us, election_deadline(q->election).us);
+    if (q->leaving || q->phase == QUORUM_SETTLING || q->decided)
+        wake.us = i64_min(wake.us, q->s->now.mono.us + 1000);
+    if (q->leader != NULL)
+        wake.us = i64_min(wake.us, leader_next_wake(q->leader).us);
+    if (q->learner != NULL)
+        wake.us = i64_min(wake.us, learner_next_wake(q->learner).us);
+    return wake;
+}
+
+void quorum_accepted(struct quorum *q, enum link_port port, struct link *l) {
+    if (port == LINK_ELECTION)
+        mesh_accepted(q->mesh, l, q->s->now);
+    else if (q->leader != NULL && !q->leaving)
+        leader_accepted(q->leader, l);
+    else
+        q->links->close(q->links_ctx, l);
+}
+
+/* ------------------------------------------------------------------ life */
+
+static void start_election(struct quorum *q) {
+    const struct config *c = q->s->config;
+    const struct qserver *self = qconfig_find(q->committed, q->sid);
+    struct link_address *own = mem_calloc((size_t)self->address_count, sizeof *own);
+    for (int i = 0; i < self->address_count; i++)
+        own[i] = (struct link_address){self->addresses[i].host, self->addresses[i].election_port};
+    struct mesh_options mesh = {.sid = q->sid, .addresses = own, .address_count = self->address_count};
+    struct election_options election = {.sid = q->sid,
+                                        .observer = self->observer,
+                                        .min_interval_ms = c->notification_interval_min_ms,
+                                        .max_interval_ms = c->notification_interval_max_ms};
+    q->election = election_new(&election, &election_env, q, q->committed, NULL);
+    q->mesh = mesh_new(&mesh, q->links, q->links_ctx, &mesh_env, q, q->committed, NULL, q->s->now);
+    mem_free(own);
+}
+
+struct quorum *quorum_new(struct server *s, struct qconfig *config, int64_t sid, const struct link_ops *links,
+                          void *links_ctx, char *error, size_t error_size) {
+    struct epochs epochs;
+    if (qconfig_find(config, sid) == NULL) {
+        snprintf(error, error_size, "server %" PRId64 " is not listed", sid);
+        return NULL;
+    }
+    if (epochs_read(s->env.disk, s->last_applied, &epochs, error, error_size) != 0)
+        return NULL;
+    struct quorum *q = mem_calloc(1, sizeof *q);
+    q->s = s;
+    q->sid = sid;
+    q->committed = config;
+    q->last_seen = qconfig_ref(config);
+    q->links = links;
+    q->links_ctx = links_ctx;
+    q->epochs = epochs;
+    q->leader_sid = -1;
+    q->phase = QUORUM_SETTLING;
+    s->quorum = q;
+    qconfig_text(config, &q->config_text);
+    start_election(q);
+    return q;
+}
+
+void quorum_free(struct quorum *q) {
+    if (q == NULL)
+        return;
+    if (q->leader != NULL)
+        leader_free(q->leader);
+    if (q->learner != NULL)
+        learner_free(q->learner);
+    q->leader = NULL;
+    q->learner = NULL;
+    mesh_free(q->mesh);
+    election_free(q->election);
+    buf_free(&q->config_text);
+    qconfig_unref(q->committed);
+    qconfig_unref(q->last_seen);
+    q->s->quorum = NULL;
+    mem_free(q);
+}
+
+void quorum_view(const struct quorum *q, struct quorum_view *v) {
+    *v = (struct quorum_view){.epoch = q->epochs.current, .elections = q->elections, .leader = q->leader_sid};
+    switch (q->phase) {
+    case QUORUM_LEADING:
+        v->state = "leading";
+        leader_view(q->leader, v);
+        break;
+    case QUORUM_LEARNING:
+        v->state = quorum_observer(q) ? "observing" : "following";
+        break;
+    default:
+        v->state = "looking";
+    }
+}

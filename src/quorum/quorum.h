@@ -1,0 +1,38 @@
+/* A member of an ensemble: election, then one of the roles, then election again. One struct quorum belongs to one struct
+ * server; nothing below knows how links are made or what time it is. */
+#ifndef ZABRA_QUORUM_QUORUM_H
+#define ZABRA_QUORUM_QUORUM_H
+
+#include "quorum/link.h"
+#include "quorum/qconfig.h"
+#include "server/ensemble.h"
+#include "store/epoch.h"
+
+struct quorum;
+
+/* Reads the epoch files and gets ready for the first election. s has recovered its database and was started with
+ * server_start_member. config: the members, taken over with one reference. links outlive the quorum. NULL, with the reason in
+ * error, if the epoch files contradict the database. */
+struct quorum *quorum_new(struct server *s, struct qconfig *config, int64_t sid, const struct link_ops *links,
+                          void *links_ctx, char *error, size_t error_size);
+/* Closes all links. The server must not have orders under way. */
+void quorum_free(struct quorum *q);
+
+/* A link was accepted on one of our ports. */
+void quorum_accepted(struct quorum *q, enum link_port port, struct link *l);
+/* Called once per turn, after server_turn_begin. */
+void quorum_turn(struct quorum *q);
+/* When quorum_turn wants to be called again at the latest. */
+struct monotime quorum_next_wake(const struct quorum *q);
+
+/* For the four-letter words and metrics. */
+struct quorum_view {
+    const char *state;     /* "leading", "following", "observing", "looking" */
+    int64_t epoch;         /* current */
+    int followers, synced_followers, observers, synced_observers; /* leader */
+    uint64_t elections;
+    int64_t leader;        /* sid, -1 = none */
+};
+void quorum_view(const struct quorum *q, struct quorum_view *v);
+
+#endif

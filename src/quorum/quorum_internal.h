@@ -1,0 +1,71 @@
+/* What the parts of a member share: quorum.c (phases, election, epoch files), learner.c, leader.c. */
+#ifndef ZABRA_QUORUM_INTERNAL_H
+#define ZABRA_QUORUM_INTERNAL_H
+
+#include "quorum/quorum.h"
+#include "wire/zab.h"
+
+struct leader;
+struct learner;
+
+enum quorum_phase {
+    QUORUM_SETTLING, /* what was on its way is logged and applied, clients leave */
+    QUORUM_LOOKING,
+    QUORUM_LEADING,
+    QUORUM_LEARNING,
+};
+
+struct quorum {
+    struct server *s;
+    int64_t sid;
+    struct qconfig *committed, *last_seen;
+    struct buf config_text; /* of the committed one */
+    const struct link_ops *links;
+    void *links_ctx;
+    struct epochs epochs;
+
+    enum quorum_phase phase;
+    uint64_t generation; /* of the role; completions of an older one are dropped */
+    bool leaving;        /* the role has ended; quorum_turn takes it apart */
+    struct leader *leader;
+    struct learner *learner;
+
+    struct election *election;
+    struct mesh *mesh;
+    int64_t leader_sid; /* -1 = none */
+    bool decided;       /* the election has ended; quorum_turn takes the role */
+    int decided_state;  /* enum peer_state */
+    uint64_t elections;
+};
+
+/* The role has failed or ended: logged with the reason, carried out by the next quorum_turn. */
+void quorum_leave(struct quorum *q, const char *fmt, ...) PRINTF_LIKE(2, 3);
+/* Writes an epoch file (EPOCH_ACCEPTED or EPOCH_CURRENT); done is called once it is durable, unless the role has ended. */
+void quorum_write_epoch(struct quorum *q, const char *name, int64_t epoch, void (*done)(struct quorum *q));
+/* The history of this epoch is ours: what we tell those who look for a leader. */
+void quorum_established(struct quorum *q, int64_t epoch);
+bool quorum_observer(const struct quorum *q);
+/* True if the voters of the set are a quorum of the committed configuration, and of the last seen one if that is newer. */
+struct voter_set {
+    uint64_t committed, last_seen;
+};
+void voter_set_add(const struct quorum *q, struct voter_set *v, int64_t sid);
+bool voter_set_is_quorum(const struct quorum *q, const struct voter_set *v);
+/* tickTime times this many, in ms. */
+int64_t quorum_ticks_ms(const struct quorum *q, int64_t ticks);
+
+/* learner.c */
+struct learner *learner_new(struct quorum *q, int64_t leader_sid);
+void learner_free(struct learner *l);
+void learner_turn(struct learner *l);
+struct monotime learner_next_wake(const struct learner *l);
+
+/* leader.c */
+struct leader *leader_new(struct quorum *q);
+void leader_free(struct leader *l);
+void leader_accepted(struct leader *l, struct link *link);
+void leader_turn(struct leader *l);
+struct monotime leader_next_wake(const struct leader *l);
+void leader_view(const struct leader *l, struct quorum_view *v);
+
+#endif

@@ -1,0 +1,110 @@
+#include "store/rewind.h"
+
+#include <errno.h>
+
+#include "base/log.h"
+#include "store/listing.h"
+#include "store/sidefile.h"
+#include "store/txnlog.h"
+
+/* It may vouch for entries that are about to go. */
+static int forget_side_file(const struct disk *d) {
+    int err = d->unlink(d->ctx, DISK_LOG, SIDE_FILE_NAME);
+    if (err == -ENOENT)
+        return 0;
+    return err != 0 ? err : disk_sync_dir(d, DISK_LOG);
+}
+
+static int remove_snapshots(const struct disk *d, zxid_t to) {
+    struct store_files files;
+    int err = store_files_list(d, DISK_SNAP, "snapshot", &files);
+    if (err < 0)
+        return err;
+    bool any = false;
+    err = 0;
+    for (int i = files.count - 1; i >= 0 && files.items[i].zxid > to && err == 0; i--) {
+        log_info("removing %s, which is newer than 0x%llx", files.items[i].name, (unsigned long long)to);
+        err = d->unlink(d->ctx, DISK_SNAP, files.items[i].name);
+        any = true;
+    }
+    store_files_free(&files);
+    return err == 0 && any ? disk_sync_dir(d, DISK_SNAP) : err;
+}
+
+/* The offset of the first entry above the zxid; -1 = there is none. */
+static int find_end(const struct disk *d, const char *name, zxid_t to, int64_t *offset) {
+    int err;
+    *offset = -1;
+    struct txnlog_reader *r = txnlog_reader_open(d, name, INT32_MAX, &err);
+    if (r == NULL)
+        return err;
+    for (;;) {
+        struct txnlog_result result = txnlog_reader_next(r);
+        if (result.status == TXNLOG_IO) {
+            err = result.err;
+            break;
+        }
+        if (result.status != TXNLOG_RECORD)
+            break;
+        if (txnlog_payload_zxid(result.payload) > to) {
+            *offset = result.offset;
+            break;
+        }
+    }
+    txnlog_reader_close(r);
+    return err;
+}
+
+static int cut(const struct disk *d, const char *name, zxid_t to) {
+    int64_t offset;
+    int err = find_end(d, name, to, &offset);
+    if (err != 0 || offset < 0)
+        return err;
+    log_info("cutting %s at offset %lld, behind zxid 0x%llx", name, (long long)offset, (unsigned long long)to);
+    int handle = d->open(d->ctx, DISK_LOG, name, DISK_READWRITE);
+    if (handle < 0)
+        return handle;
+    err = d->truncate(d->ctx, handle, offset);
+    if (err == 0)
+        err = disk_fsync(d, handle);
+    d->close(d->ctx, handle);
+    return err;
+}
+
+static int cut_logs(const struct disk *d, zxid_t to) {
+    struct store_files files;
+    int err = store_files_list(d, DISK_LOG, "log", &files);
+    if (err < 0)
+        return err;
+    err = 0;
+    for (int i = files.count - 1; i >= 0 && err == 0; i--) {
+        const struct store_file *file = &files.items[i];
+        if (file->zxid <= to) {
+            err = cut(d, file->name, to);
+            break;
+        }
+        log_info("removing %s, which is newer than 0x%llx", file->name, (unsigned long long)to);
+        err = d->unlink(d->ctx, DISK_LOG, file->name);
+        if (err == 0)
+            err = disk_sync_dir(d, DISK_LOG);
+    }
+    store_files_free(&files);
+    return err;
+}
+
+int store_rewind(const struct disk *d, zxid_t to) {
+    int err = forget_side_file(d);
+    if (err == 0)
+        err = remove_snapshots(d, to);
+    return err == 0 ? cut_logs(d, to) : err;
+}
+
+int store_replace(const struct disk *d, const char *tmp_name, zxid_t zxid) {
+    char name[STORE_NAME_MAX];
+    int err = store_rewind(d, zxid);
+    if (err != 0)
+        return err;
+    store_snapshot_name(name, zxid, SNAPSHOT_PLAIN);
+    err = d->rename(d->ctx, DISK_SNAP, tmp_name, name);
+    return err == 0 ? disk_sync_dir(d, DISK_SNAP) : err;
+}

@@ -1,0 +1,15 @@
+/* Takes back the end of a database's history. In an ensemble, what was logged but never committed may have to go when a
+ * member joins a leader that does not have it. See docs/protocol/zab.md section 10. */
+#ifndef ZABRA_STORE_REWIND_H
+#define ZABRA_STORE_REWIND_H
+
+#include "base/types.h"
+#include "store/disk.h"
+
+/* Removes snapshots and log entries above the zxid, durably, in an order in which a crash anywhere leaves a database that
+ * ends somewhere between: snapshots first, then logs from the newest back. No log may be open. 0 or a negative errno. */
+int store_rewind(const struct disk *d, zxid_t to);
+/* Publishes a finished snapshot file that replaces the history: what lies above its zxid goes first. */
+int store_replace(const struct disk *d, const char *tmp_name, zxid_t zxid);
+
+#endif

@@ -1,0 +1,334 @@
+#include "lib/testensemble.h"
+
+#include <check.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+#include "base/mem.h"
+#include "server/history.h"
+
+#define PORTS_FROM 1000 /* quorum port of sid n: 1000 + n; election port: 2000 + n */
+#define PATIENCE_MS 60000
+
+#define ENSURE(condition, ...)                                                                                         \
+    do {                                                                                                               \
+        if (!(condition))                                                                                              \
+            ck_abort_msg(__VA_ARGS__);                                                                                 \
+    } while (0)
+
+/* ------------------------------------------------------------------ links */
+
+enum end_state { END_DIALLING, END_OPEN, END_CLOSED };
+
+struct flight {
+    struct list link;
+    int64_t due_ms;
+    bool eof;
+    size_t len;
+    uint8_t bytes[];
+};
+
+/* One side of a connection. */
+struct testlink {
+    struct link link;
+    struct list all;
+    struct testensemble *e;
+    int sid, peer_sid;
+    enum link_port port;
+    enum end_state state;
+    struct testlink *peer; /* NULL: it has gone */
+    bool gone;             /* closed by its owner, freed soon */
+    bool paused, again;
+    int64_t due_ms; /* of the answer to the dialling */
+    struct list flights; /* towards us */
+    struct buf in;
+};
+
+static int64_t now_ms(const struct testensemble *e) { return mono_ms(e->now.mono); }
+
+static struct testlink *new_link(struct testensemble *e, int sid, int peer_sid, enum link_port port) {
+    struct testlink *t = mem_calloc(1, sizeof *t);
+    t->e = e;
+    t->sid = sid;
+    t->peer_sid = peer_sid;
+    t->port = port;
+    list_init(&t->flights);
+    list_push(&e->links, &t->all);
+    snprintf(t->link.peer, sizeof t->link.peer, "s%d", peer_sid);
+    return t;
+}
+
+static void free_link(struct testlink *t) {
+    struct flight *f;
+    LIST_FOREACH(f, &t->flights, struct flight, link)
+        mem_free(f);
+    if (t->peer != NULL)
+        t->peer->peer = NULL;
+    list_remove(&t->all);
+    buf_free(&t->in);
+    mem_free(t);
+}
+
+static void fly(struct testlink *from, const void *data, size_t len, bool eof) {
+    struct testensemble *e = from->e;
+    if (from->peer == NULL || e->cut[from->sid][from->peer_sid])
+        return;
+    struct flight *f = mem_alloc(sizeof *f + len);
+    *f = (struct flight){.due_ms = now_ms(e) + e->delay_ms, .eof = eof, .len = len};
+    if (len != 0)
+        memcpy(f->bytes, data, len);
+    list_push(&from->peer->flights, &f->link);
+}
+
+static struct link *dial(void *ctx, const struct link_address *addresses, int count, int64_t timeout_ms,
+                         const struct link_events *events, void *owner) {
+    struct testserver *ts = ctx;
+    struct testensemble *e = ts->ensemble;
+    int port = addresses[0].port;
+    (void)count;
+    (void)timeout_ms;
+    struct testlink *t = new_link(e, ts->sid, port % 1000, port >= 2000 ? LINK_ELECTION : LINK_QUORUM);
+    t->link.events = events;
+    t->link.owner = owner;
+    t->due_ms = now_ms(e) + e->delay_ms;
+    return &t->link;
+}
+
+static void send_bytes(void *ctx, struct link *l, const void *data, size_t len) {
+    struct testlink *t = CONTAINER_OF(l, struct testlink, link);
+    (void)ctx;
+    ENSURE(t->state == END_OPEN && !t->gone, "sending on a link that is not open");
+    fly(t, data, len, false);
+}
+
+static void close_link(void *ctx, struct link *l) {
+    struct testlink *t = CONTAINER_OF(l, struct testlink, link);
+    (void)ctx;
+    ENSURE(!t->gone, "a link is closed twice");
+    fly(t, NULL, 0, true);
+    t->gone = true;
+}
+
+static size_t unsent(void *ctx, const struct link *l) {
+    (void)ctx;
+    (void)l;
+    return 0;
+}
+
+static void pause_link(void *ctx, struct link *l, bool paused) {
+    struct testlink *t = CONTAINER_OF(l, struct testlink, link);
+    (void)ctx;
+    t->again |= t->paused && !paused;
+    t->paused = paused;
+}
+
+static void listen_on(void *ctx, enum link_port port, bool on) {
+    struct testserver *ts = ctx;
+    struct testensemble *e = ts->ensemble;
+    e->listening[ts->sid][port] = on;
+}
+
+static const struct link_ops ops = {.dial = dial, .send = send_bytes, .close = close_link, .unsent = unsent,
+                                    .pause = pause_link, .listen = listen_on};
+
+static void tell_closed(struct testlink *t, const char *why) {
+    t->state = END_CLOSED;
+    t->gone = true;
+    if (t->link.events != NULL && t->e->up[t->sid])
+        t->link.events->closed(&t->link, why);
+}
+
+static void answer_dial(struct testlink *t) {
+    struct testensemble *e = t->e;
+    int to = t->peer_sid;
+    if (e->cut[t->sid][to] || e->cut[to][t->sid])
+        return; /* nobody answers */
+    if (to < 1 || to > e->count || !e->up[to] || !e->listening[to][t->port]) {
+        tell_closed(t, "refused");
+        return;
+    }
+    struct testlink *other = new_link(e, to, t->sid, t->port);
+    other->state = t->state = END_OPEN;
+    other->peer = t;
+    t->peer = other;
+    quorum_accepted(e->servers[to]->server->quorum, t->port, &other->link);
+    t->link.events->opened(&t->link);
+}
+
+static void show(struct testlink *t) {
+    if (t->in.len == 0)
+        return;
+    size_t used = t->link.events->received(&t->link, t->in.data, t->in.len);
+    ENSURE(used <= t->in.len, "more was used than there was");
+    buf_consume(&t->in, used);
+}
+
+static void deliver(struct testlink *t) {
+    struct flight *f;
+    if (t->again) {
+        t->again = false;
+        show(t);
+    }
+    LIST_FOREACH(f, &t->flights, struct flight, link) {
+        if (t->gone || t->paused || f->due_ms > now_ms(t->e))
+            return;
+        list_remove(&f->link);
+        if (f->eof) {
+            mem_free(f);
+            tell_closed(t, "closed by the peer");
+            return;
+        }
+        buf_append(&t->in, f->bytes, f->len);
+        mem_free(f);
+        show(t);
+    }
+}
+
+static void move_links(struct testensemble *e) {
+    struct testlink *t;
+    LIST_FOREACH(t, &e->links, struct testlink, all) {
+        if (!t->gone && e->up[t->sid]) {
+            if (t->state == END_DIALLING && t->due_ms <= now_ms(e))
+                answer_dial(t);
+            else if (t->state == END_OPEN)
+                deliver(t);
+        }
+    }
+    LIST_FOREACH(t, &e->links, struct testlink, all)
+        if (t->gone)
+            free_link(t);
+}
+
+/* ------------------------------------------------------------------ members */
+
+static bool start_member(struct testserver *ts) {
+    struct testensemble *e = ts->ensemble;
+    char error[256];
+    if (server_start_member(ts->server, ts->now) != 0)
+        return false;
+    struct qconfig *config = qconfig_parse((struct slice){(const char *)e->config.data, e->config.len}, true, error, sizeof error);
+    ENSURE(config != NULL, "%s", error);
+    e->up[ts->sid] = true;
+    ENSURE(quorum_new(ts->server, config, ts->sid, &ops, ts, error, sizeof error) != NULL, "%s", error);
+    return true;
+}
+
+struct testensemble *testensemble_new(int voters, int observers, const char *const *options) {
+    struct testensemble *e = mem_calloc(1, sizeof *e);
+    e->count = voters + observers;
+    e->delay_ms = 1;
+    e->now = (struct now){.mono = {1000000000}, .wall_ms = TESTSERVER_WALL_MS};
+    list_init(&e->links);
+    for (int sid = 1; sid <= e->count; sid++)
+        buf_printf(&e->config, "server.%d=s%d:%d:%d:%s\n", sid, sid, PORTS_FROM + sid, 2 * PORTS_FROM + sid,
+                   sid <= voters ? "participant" : "observer");
+    for (int sid = 1; sid <= e->count; sid++)
+        e->servers[sid] = testserver_new_member(options, e, sid, start_member);
+    return e;
+}
+
+void testensemble_end(struct testensemble *e, int sid, enum testserver_end how) {
+    struct testlink *t;
+    testserver_end(e->servers[sid], how);
+    e->up[sid] = false;
+    e->listening[sid][0] = e->listening[sid][1] = false;
+    LIST_FOREACH(t, &e->links, struct testlink, all) {
+        if (t->sid != sid)
+            continue;
+        if (!t->gone)
+            fly(t, NULL, 0, true);
+        free_link(t);
+    }
+}
+
+void testensemble_start(struct testensemble *e, int sid) {
+    e->servers[sid]->now = e->now;
+    ENSURE(testserver_start(e->servers[sid]), "%s", e->servers[sid]->recovered.message);
+}
+
+void testensemble_free(struct testensemble *e) {
+    for (int sid = 1; sid <= e->count; sid++)
+        testserver_free(e->servers[sid]);
+    while (!list_empty(&e->links))
+        free_link(LIST_FIRST(&e->links, struct testlink, all));
+    buf_free(&e->config);
+    mem_free(e);
+}
+
+/* ------------------------------------------------------------------ time */
+
+void testensemble_run(struct testensemble *e, int64_t ms) {
+    for (; ms > 0; ms--) {
+        e->now.mono.us += 1000;
+        e->now.wall_ms++;
+        for (int sid = 1; sid <= e->count; sid++) {
+            if (!e->up[sid])
+                continue;
+            e->servers[sid]->now = e->now;
+            e->servers[sid]->server->now = e->now;
+        }
+        move_links(e);
+        for (int sid = 1; sid <= e->count; sid++)
+            for (int turns = 0; e->up[sid] && turns < 20 && testserver_turn(e->servers[sid]); turns++)
+                ;
+    }
+}
+
+int testensemble_leader(const struct testensemble *e) {
+    for (int sid = 1; sid <= e->count; sid++)
+        if (e->up[sid] && e->servers[sid]->server->state == SERVER_RUNNING &&
+            strcmp(e->servers[sid]->server->role->mode, "leader") == 0)
+            return sid;
+    return 0;
+}
+
+int testensemble_elect(struct testensemble *e) {
+    for (int64_t ms = 0; ms < PATIENCE_MS; ms += 10) {
+        bool all = testensemble_leader(e) != 0;
+        for (int sid = 1; sid <= e->count && all; sid++)
+            all = !e->up[sid] || e->servers[sid]->server->state == SERVER_RUNNING;
+        if (all)
+            return testensemble_leader(e);
+        testensemble_run(e, 10);
+    }
+    ck_abort_msg("nobody leads, or not all follow");
+    return 0;
+}
+
+struct testclient *testensemble_client(struct testensemble *e, int sid) {
+    struct testclient *c = testclient_new(e->servers[sid], NULL);
+    testclient_send_connect(c, 10000);
+    for (int64_t ms = 0; ms < PATIENCE_MS && !c->connected; ms++) {
+        testensemble_run(e, 1);
+        if (c->in.len > c->in_start)
+            ENSURE(testclient_take_connect(c), "the session was refused");
+    }
+    ENSURE(c->connected, "no session");
+    return c;
+}
+
+struct testframe testensemble_reply(struct testensemble *e, struct testclient *c) {
+    struct testframe f = {0};
+    for (int64_t ms = 0; ms < PATIENCE_MS; ms++) {
+        if (testclient_next(c, &f) && !f.is_event)
+            return f;
+        testensemble_run(e, 1);
+    }
+    ck_abort_msg("no reply");
+    return f;
+}
+
+void testensemble_expect_equal(struct testensemble *e) {
+    const struct server *first = NULL;
+    for (int sid = 1; sid <= e->count; sid++) {
+        const struct server *s = e->up[sid] ? e->servers[sid]->server : NULL;
+        if (s == NULL)
+            continue;
+        if (first == NULL)
+            first = s;
+        ck_assert_int_eq(s->last_applied, first->last_applied);
+        ck_assert_uint_eq(tree_digest(s->tree), tree_digest(first->tree));
+        ck_assert_uint_eq(tree_count(s->tree), tree_count(first->tree));
+        ck_assert_uint_eq(s->sessions.by_id.count, first->sessions.by_id.count);
+    }
+}

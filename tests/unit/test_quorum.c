@@ -1,0 +1,224 @@
+/* Whole ensembles in process: the roles, over simulated links, disks and time. The invariants that tests name are those of
+ * docs/protocol/zab.md section 19. */
+#include "lib/testensemble.h"
+#include "server_help.h"
+
+/* Writes data of this path through a member, and waits for the reply. */
+static void put(struct testensemble *e, struct testclient *c, const char *path) {
+    testclient_create(c, path, "data", CREATE_PERSISTENT);
+    struct testframe f = testensemble_reply(e, c);
+    ck_assert_int_eq(f.err, ZK_OK);
+}
+
+START_TEST(three_elect_and_serve) {
+    struct testensemble *e = testensemble_new(3, 0, NULL);
+    int leader = testensemble_elect(e);
+    ck_assert_int_eq(leader, 3);
+    for (int sid = 1; sid <= 3; sid++) {
+        char path[16];
+        struct testclient *c = testensemble_client(e, sid);
+        snprintf(path, sizeof path, "/from%d", sid);
+        put(e, c, path);
+    }
+    testensemble_run(e, 50);
+    testensemble_expect_equal(e);
+    ck_assert_ptr_nonnull(tree_find(e->servers[1]->server->tree, SLICE_LIT("/from3")));
+    testensemble_free(e);
+}
+END_TEST
+
+/* The leader goes, the others go on; it comes back and gets what it missed. */
+static void leader_away(enum testserver_end how, int writes) {
+    struct testensemble *e = testensemble_new(3, 0, (const char *[]){"snapCount", "100000", NULL});
+    int old = testensemble_elect(e);
+    struct testclient *c = testensemble_client(e, old == 1 ? 2 : 1);
+    put(e, c, "/before");
+    testensemble_end(e, old, how);
+    int leader = testensemble_elect(e);
+    ck_assert_int_ne(leader, old);
+    c = testensemble_client(e, leader);
+    for (int i = 0; i < writes; i++) {
+        char path[24];
+        snprintf(path, sizeof path, "/away%d", i);
+        put(e, c, path);
+    }
+    ck_assert_ptr_nonnull(tree_find(e->servers[leader]->server->tree, SLICE_LIT("/before")));
+    testensemble_start(e, old);
+    testensemble_elect(e);
+    ck_assert_int_eq(testensemble_leader(e), leader);
+    testensemble_run(e, 100);
+    testensemble_expect_equal(e);
+    testensemble_free(e);
+}
+
+START_TEST(leader_stops_and_comes_back) { leader_away(TESTSERVER_STOP, 10); }
+END_TEST
+
+START_TEST(leader_is_killed_and_comes_back) { leader_away(TESTSERVER_KILL, 10); }
+END_TEST
+
+START_TEST(leader_loses_power_and_comes_back) { leader_away(TESTSERVER_POWER_LOSS, 10); }
+END_TEST
+
+/* What only the dead leader had logged goes when it comes back: TRUNC, or SNAP where another epoch is between. */
+START_TEST(divergent_tail_is_forgotten) {
+    struct testensemble *e = testensemble_new(3, 0, NULL);
+    int old = testensemble_elect(e);
+    struct testclient *c = testensemble_client(e, old);
+    put(e, c, "/before");
+    testensemble_run(e, 50);
+    for (int sid = 1; sid <= 3; sid++)
+        e->cut[old][sid] = sid != old;
+    testclient_create(c, "/lost", "", CREATE_PERSISTENT);
+    testensemble_run(e, 20);
+    ck_assert_int_gt(e->servers[old]->server->logged, e->servers[old]->server->committed);
+    testensemble_end(e, old, TESTSERVER_KILL);
+    memset(e->cut, 0, sizeof e->cut);
+    int leader = testensemble_elect(e);
+    struct testclient *d = testensemble_client(e, leader);
+    put(e, d, "/after");
+    testensemble_start(e, old);
+    testensemble_elect(e);
+    testensemble_run(e, 200);
+    testensemble_expect_equal(e);
+    ck_assert_ptr_null(tree_find(e->servers[old]->server->tree, SLICE_LIT("/lost")));
+    ck_assert_ptr_nonnull(tree_find(e->servers[old]->server->tree, SLICE_LIT("/after")));
+    testensemble_end(e, old, TESTSERVER_KILL);
+    testensemble_start(e, old);
+    testensemble_elect(e);
+    testensemble_run(e, 200);
+    testensemble_expect_equal(e);
+    testensemble_free(e);
+}
+END_TEST
+
+/* No snapshot of ours reaches that far: the history that is kept is too short. */
+START_TEST(member_without_history_gets_a_snapshot) {
+    struct testensemble *e = testensemble_new(3, 0, (const char *[]){"logWindowBytes", "1", "snapCount", "100000", NULL});
+    int leader = testensemble_elect(e);
+    int away = leader == 1 ? 2 : 1;
+    testensemble_end(e, away, TESTSERVER_STOP);
+    struct testclient *c = testensemble_client(e, leader);
+    for (int i = 0; i < 1500; i++) {
+        char path[24];
+        snprintf(path, sizeof path, "/n%d", i);
+        put(e, c, path);
+    }
+    testensemble_start(e, away);
+    testensemble_elect(e);
+    testensemble_run(e, 200);
+    testensemble_expect_equal(e);
+    ck_assert_int_ge(e->servers[away]->server->good_snapshot, zxid_make(1, 1000));
+    put(e, c, "/later");
+    testensemble_run(e, 200);
+    testensemble_end(e, away, TESTSERVER_POWER_LOSS);
+    testensemble_start(e, away);
+    testensemble_elect(e);
+    testensemble_run(e, 200);
+    testensemble_expect_equal(e);
+    testensemble_free(e);
+}
+END_TEST
+
+START_TEST(observers_follow) {
+    struct testensemble *e = testensemble_new(3, 2, NULL);
+    testensemble_elect(e);
+    struct testclient *c = testensemble_client(e, 4), *d = testensemble_client(e, 1);
+    put(e, c, "/through-observer");
+    put(e, d, "/through-voter");
+    testensemble_run(e, 50);
+    testensemble_expect_equal(e);
+    ck_assert_str_eq(e->servers[5]->server->role->mode, "observer");
+    /* They do not count: with one voter left nobody leads. */
+    int leader = testensemble_leader(e);
+    testensemble_end(e, leader, TESTSERVER_KILL);
+    testensemble_end(e, leader == 1 ? 2 : 1, TESTSERVER_KILL);
+    testensemble_run(e, 30000);
+    ck_assert_int_eq(testensemble_leader(e), 0);
+    testensemble_free(e);
+}
+END_TEST
+
+START_TEST(sync_sees_what_was_written_elsewhere) {
+    struct testensemble *e = testensemble_new(3, 0, NULL);
+    int leader = testensemble_elect(e);
+    struct testclient *w = testensemble_client(e, leader), *r = testensemble_client(e, leader == 1 ? 2 : 1);
+    for (int i = 0; i < 20; i++) {
+        char path[24];
+        snprintf(path, sizeof path, "/s%d", i);
+        put(e, w, path);
+        struct buf *b = testclient_request(r, OP_SYNC);
+        jute_put_bytes(b, SLICE_LIT("/"));
+        testclient_end(r);
+        testclient_exists(r, path, false);
+        ck_assert_int_eq(testensemble_reply(e, r).err, ZK_OK);
+        ck_assert_int_eq(testensemble_reply(e, r).err, ZK_OK);
+    }
+    /* On the leader, too: it has to be sure that it still leads. */
+    struct buf *b = testclient_request(w, OP_SYNC);
+    jute_put_bytes(b, SLICE_LIT("/"));
+    testclient_end(w);
+    ck_assert_int_eq(testensemble_reply(e, w).err, ZK_OK);
+    testensemble_free(e);
+}
+END_TEST
+
+/* A leader that nobody hears confirms nothing, and leaves. */
+START_TEST(deposed_leader_confirms_no_sync) {
+    struct testensemble *e = testensemble_new(3, 0, NULL);
+    int old = testensemble_elect(e);
+    struct testclient *c = testensemble_client(e, old);
+    put(e, c, "/a");
+    for (int sid = 1; sid <= 3; sid++)
+        e->cut[old][sid] = e->cut[sid][old] = sid != old;
+    struct buf *b = testclient_request(c, OP_SYNC);
+    jute_put_bytes(b, SLICE_LIT("/"));
+    testclient_end(c);
+    struct testframe f;
+    for (int i = 0; i < 30000 && c->conn != NULL; i++) {
+        testensemble_run(e, 1);
+        ck_assert(!testclient_next(c, &f));
+    }
+    ck_assert_ptr_null(c->conn);
+    ck_assert_int_ne(e->servers[old]->server->state, SERVER_RUNNING);
+    testensemble_free(e);
+}
+END_TEST
+
+START_TEST(session_moves_between_members) {
+    struct testensemble *e = testensemble_new(3, 0, NULL);
+    testensemble_elect(e);
+    struct testclient *a = testensemble_client(e, 1);
+    testclient_create(a, "/mine", "", CREATE_EPHEMERAL);
+    ck_assert_int_eq(testensemble_reply(e, a).err, ZK_OK);
+    testensemble_run(e, 50);
+    for (int sid = 2; sid <= 4; sid++) {
+        struct testclient *b = testclient_new(e->servers[(sid - 1) % 3 + 1], NULL);
+        b->session_id = a->session_id;
+        memcpy(b->password, a->password, PASSWORD_BYTES);
+        testclient_send_connect(b, 10000);
+        testensemble_run(e, 50);
+        ck_assert(testclient_take_connect(b));
+        ck_assert_int_eq(b->session_id, a->session_id);
+        char path[24];
+        snprintf(path, sizeof path, "/moved%d", sid);
+        put(e, b, path);
+        a = b;
+    }
+    ck_assert_ptr_nonnull(tree_find(e->servers[2]->server->tree, SLICE_LIT("/mine")));
+    testclient_hang_up(a);
+    testensemble_run(e, 25000);
+    ck_assert_ptr_null(tree_find(e->servers[2]->server->tree, SLICE_LIT("/mine")));
+    testensemble_expect_equal(e);
+    testensemble_free(e);
+}
+END_TEST
+
+int main(void) {
+    Suite *suite = suite_create("quorum");
+    ADD(suite, "serve", three_elect_and_serve, observers_follow, sync_sees_what_was_written_elsewhere,
+        deposed_leader_confirms_no_sync, session_moves_between_members);
+    ADD(suite, "away", leader_stops_and_comes_back, leader_is_killed_and_comes_back, leader_loses_power_and_comes_back,
+        divergent_tail_is_forgotten, member_without_history_gets_a_snapshot);
+    return run_suite(suite);
+}
