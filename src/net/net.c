@@ -10,6 +10,7 @@
 #include "base/mem.h"
 #include "net/client.h"
 #include "net/listener.h"
+#include "net/peers.h"
 #include "net/words.h"
 
 #define SWEEP_INTERVAL_MS 500
@@ -99,6 +100,8 @@ void net_free(struct net *net) {
     listeners_close(net);
     LIST_FOREACH(c, &net->clients, struct client, link)
         client_close(c, now);
+    if (net->peers != NULL)
+        peers_free(net->peers);
     event_free(net->bio_event);
     event_free(net->timer);
     event_base_free(net->base);

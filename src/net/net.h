@@ -24,6 +24,7 @@ struct net {
     uint64_t full_at;       /* connections when accepting paused */
     struct log_limit accept_limit;
 
+    struct peers *peers; /* links with other servers; NULL in a standalone server. Freed by net_free */
     struct event *bio_event, *timer;
     struct monotime timer_at; /* when the timer fires; 0 = not armed */
     struct list clients;      /* struct client */

@@ -293,39 +293,37 @@ static void call_back(struct mesh *m, struct mesh_link *ml, const struct hello *
     link_close(ml);
 }
 
-static void take_over(struct mesh *m, struct mesh_link *ml, int64_t sid) {
+/* From a larger sid: its connection is the one to keep. False if it was closed. */
+static bool take_over(struct mesh *m, struct mesh_link *ml, int64_t sid) {
     struct mesh_peer *p = need_peer(m, sid);
     if (p == NULL) {
         link_close(ml);
-        return;
+        return false;
     }
     link_detach(ml);
     if (p->attempt != NULL) /* it would end this connection as soon as it was accepted over there */
         link_close(p->attempt);
     go_live(m, p, ml);
+    return true;
 }
 
 /* False if the link is not to be read further. */
 static bool identify(struct mesh *m, struct mesh_link *ml, const uint8_t *data, size_t len, size_t *used) {
     struct hello h;
     uint64_t suppressed;
-    switch (hello_get(data, len, &h, used)) {
-    case HELLO_INCOMPLETE:
+    enum hello_result result = hello_get(data, len, &h, used);
+    if (result == HELLO_INCOMPLETE) {
         *used = 0;
         return false;
-    case HELLO_MALFORMED:
+    }
+    /* Letters, or the first bytes of TLS, look like the sid of an old server, but not like a small one. */
+    if (result == HELLO_MALFORMED || h.sid > QUORUM_SID_MAX) {
         log_debug("election: no initial message from %s, closed", ml->link->peer);
         link_close(ml);
         return false;
-    case HELLO_COMPLETE:
-        break;
     }
-    if (h.sid > m->options.sid) {
-        struct mesh_peer *p;
-        take_over(m, ml, h.sid);
-        p = find_peer(m, h.sid);
-        return p != NULL && p->live == ml;
-    }
+    if (h.sid > m->options.sid)
+        return take_over(m, ml, h.sid);
     if (h.sid < m->options.sid) {
         call_back(m, ml, &h);
         return false;
