@@ -28,6 +28,7 @@ struct voter {
     struct notification held;              /* arrived before the round began; version -1 = none */
     struct vote replied;                   /* last answer to a vote of an older round */
     struct monotime replied_at;
+    bool settled; /* has told in this round that it has a role */
     bool supporter;
 };
 
@@ -173,9 +174,9 @@ static void tell_all(struct election *e) {
     }
 }
 
-/* Somebody votes in an older round. If neither side counts the other as a voter of its own rounds, both would answer each
+/* To somebody who cannot know it. If neither side counts the other as a voter of its own rounds, both would answer each
  * other for ever; the limit makes that a trickle. */
-static void reply_to_older_round(struct election *e, struct voter *v, struct now now) {
+static void reply_proposal(struct election *e, struct voter *v, struct now now) {
     struct vote mine = election_proposal(e);
     if (find_voter(e, e->options.sid) == NULL)
         return;
@@ -335,9 +336,15 @@ static void received_looking(struct election *e, struct voter *v, const struct n
         return;
     }
     if (n->state == PEER_LOOKING && n->election_epoch < e->clock)
-        reply_to_older_round(e, v, now);
+        reply_proposal(e, v, now);
+    /* What we told all reached it in its role, and it will not be told again before 200 ms have passed. */
+    bool missed_it = v->settled && n->state == PEER_LOOKING;
+    v->settled = n->state != PEER_LOOKING;
     take(e, v, n, now);
+    bool told = e->own_pending;
     take_own(e, now);
+    if (missed_it && !told && e->running && n->election_epoch == e->clock && n->leader != e->proposed.leader)
+        reply_proposal(e, v, now);
 }
 
 void election_received(struct election *e, int64_t sid, const struct notification *n, struct now now) {
@@ -381,7 +388,7 @@ void election_look(struct election *e, zxid_t zxid, int64_t epoch, struct now no
         e->current = (struct vote){e->options.sid, zxid, -1, epoch};
     e->has_current = true;
     for (int i = 0; i < e->voter_count; i++)
-        e->voters[i].in_round.present = e->voters[i].outside.present = e->voters[i].supporter = false;
+        e->voters[i].in_round.present = e->voters[i].outside.present = e->voters[i].settled = e->voters[i].supporter = false;
     e->clock++;
     e->initial = e->proposed = first_vote(e, zxid, epoch);
     e->interval_ms = e->options.min_interval_ms;

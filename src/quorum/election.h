@@ -38,7 +38,7 @@ struct election_env {
     bool (*delivered)(void *ctx);
     /* Connects to all that something waits for (mesh_connect_all). */
     void (*connect_all)(void *ctx);
-    /* True if this server has a live connection, so that its vote can be waited for (mesh_connected). */
+    /* True if this server is connected or about to be, so that its vote can be waited for (mesh_expected). */
     bool (*connected)(void *ctx, int64_t sid);
     /* The round has ended: lead, follow or observe. */
     void (*decided)(void *ctx, enum peer_state state, const struct vote *v);

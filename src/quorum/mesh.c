@@ -13,6 +13,8 @@
 #define STRANGERS_MAX 64
 #define BACKOFF_MIN_MS 100
 #define BACKOFF_MAX_MS 2000
+#define CALL_EXPECTED_MS 200 /* a server that was called, or that called, is about to be connected */
+#define FRESH_MS 250         /* a connection that cannot have been lost without notice yet */
 #define UNSENT_MAX ((size_t)64 * 1024) /* of a link; above it messages wait, and newer ones take their place */
 #define UNSENT_POLL_MS 20
 #define LOG_PERIOD_US 60000000
@@ -25,7 +27,8 @@ struct mesh_link {
     struct link *link;
     enum link_kind kind;
     struct mesh_peer *peer; /* NULL while unidentified */
-    struct monotime deadline;
+    struct monotime deadline; /* of the initial message */
+    struct monotime since;    /* live */
 };
 
 struct mesh_peer {
@@ -40,6 +43,7 @@ struct mesh_peer {
     struct buf told;     /* addresses from its initial message, for the next attempt */
     int64_t backoff_ms;
     struct monotime next_dial;
+    struct monotime expected_until; /* it was there a moment ago, and one of us is to call the other */
 };
 
 struct mesh {
@@ -172,6 +176,7 @@ static void go_live(struct mesh *m, struct mesh_peer *p, struct mesh_link *ml) {
         link_close(p->live);
     ml->kind = KIND_LIVE;
     ml->peer = p;
+    ml->since = m->now.mono;
     p->live = ml;
     p->used = true;
     p->wanted = false;
@@ -267,13 +272,15 @@ static void on_opened(struct link *l) {
     /* The larger sid's connection is the one to keep. It calls back; another signal meanwhile would only disturb that. */
     link_close(ml);
     back_off(m, p);
+    p->expected_until = mono_add_ms(m->now.mono, CALL_EXPECTED_MS);
     forget_stranger(m, p);
 }
 
-/* From a smaller sid: its connection is only a signal. */
+/* From a smaller sid: its connection is only a signal. Two servers that start together dial each other. Then the signal
+ * arrives when our own connection stands already, and is ignored; anew is only what may have been lost unseen. */
 static void call_back(struct mesh *m, struct mesh_link *ml, const struct hello *h) {
     struct mesh_peer *p = need_peer(m, h->sid);
-    if (p != NULL) {
+    if (p != NULL && !(p->live != NULL && mono_diff_us(m->now.mono, p->live->since) < FRESH_MS * 1000)) {
         bool was_connected = p->live != NULL;
         if (p->live != NULL)
             link_close(p->live);
@@ -284,6 +291,7 @@ static void call_back(struct mesh *m, struct mesh_link *ml, const struct hello *
         if (mono_diff_us(p->next_dial, soon) > 0)
             p->next_dial = soon;
         p->backoff_ms = BACKOFF_MIN_MS;
+        p->expected_until = mono_add_ms(m->now.mono, CALL_EXPECTED_MS);
         p->wanted = true; /* if the attempt under way fails, there is one to the address told */
         connect_peer(m, p);
         if (was_connected)
@@ -371,8 +379,10 @@ static void on_closed(struct link *l, const char *reason) {
         return;
     log_debug("election: %s server %lld: %s", live ? "lost" : "cannot connect to", (long long)p->sid, reason);
     int64_t sid = p->sid;
-    if (attempt)
+    if (attempt) {
         back_off(m, p);
+        p->expected_until = m->now.mono;
+    }
     forget_stranger(m, p);
     if (live)
         tell_connection(m, sid, false);
@@ -452,6 +462,11 @@ struct monotime mesh_deadline(const struct mesh *m) {
 bool mesh_connected(const struct mesh *m, int64_t sid) {
     const struct mesh_peer *p = find_peer(m, sid);
     return p != NULL && p->live != NULL;
+}
+
+bool mesh_expected(const struct mesh *m, int64_t sid) {
+    const struct mesh_peer *p = find_peer(m, sid);
+    return p != NULL && (p->live != NULL || mono_diff_us(m->now.mono, p->expected_until) < 0);
 }
 
 bool mesh_has_delivered(const struct mesh *m) {

@@ -56,6 +56,8 @@ void mesh_tick(struct mesh *m, struct now now);
 struct monotime mesh_deadline(const struct mesh *m);
 
 bool mesh_connected(const struct mesh *m, int64_t sid);
+/* True also if it was there a moment ago and the connection is being made: something may soon be heard of it. */
+bool mesh_expected(const struct mesh *m, int64_t sid);
 /* True if there is a destination for which nothing waits. */
 bool mesh_has_delivered(const struct mesh *m);
 /* Accepted links that have not said who they are. */

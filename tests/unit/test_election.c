@@ -212,8 +212,8 @@ START_TEST(capture_leader_killed) {
     expect(w, "2:L1 z4294967301 e2 p1\n3:L1 z4294967301 e2 p1\n");
     ck_assert_int_eq(election_current_vote(w->e)->leader, 3); /* kept until the round is over */
     hear(w, "2:F3 z0 e1 p1");                                 /* has not noticed */
-    hear(w, "2:L2 z4294967300 e2 p1");
-    expect(w, "");
+    hear(w, "2:L2 z4294967300 e2 p1"); /* has: it does not know our vote yet */
+    expect(w, "2:L1 z4294967301 e2 p1\n");
     hear(w, "2:L1 z4294967301 e2 p1");
     pass(w, 200);
     expect(w, "=E1 z4294967301 e2 p1\n");
@@ -430,6 +430,26 @@ START_TEST(older_round) {
     buf_clear(&w->out);
     hear(w, "3:L3 z99 e1 p1");
     expect(w, "");
+    stop(w);
+}
+END_TEST
+
+/* It was told while it still had a role, so it has to be told again. */
+START_TEST(voter_that_looks_later) {
+    struct world *w = start(3, 5);
+    look(w, 0, 1);
+    buf_clear(&w->out);
+    hear(w, "1:F5 z0 e1 p1");
+    hear(w, "2:F5 z0 e1 p1");
+    hear(w, "4:F5 z0 e1 p1");
+    expect(w, "");
+    hear(w, "1:L1 z0 e1 p1");
+    expect(w, "1:L3 z0 e1 p1\n");
+    hear(w, "1:L2 z0 e1 p1"); /* once */
+    hear(w, "2:L3 z0 e1 p1"); /* knows it */
+    expect(w, "");
+    hear(w, "4:L4 z0 e1 p1"); /* better: all are told */
+    expect(w, "1:L4 z0 e1 p1\n2:L4 z0 e1 p1\n4:L4 z0 e1 p1\n5:L4 z0 e1 p1\n");
     stop(w);
 }
 END_TEST
@@ -687,6 +707,7 @@ int main(void) {
     t = tcase_create("rounds");
     tcase_add_test(t, newer_round);
     tcase_add_test(t, older_round);
+    tcase_add_test(t, voter_that_looks_later);
     tcase_add_test(t, final_wait);
     tcase_add_test(t, early_end);
     tcase_add_test(t, silence);

@@ -224,6 +224,7 @@ START_TEST(to_a_larger_sid) {
     say(w, 3, "a");
     opened(w, 0);
     expect(w, "dial h3:3003 #0\n#0 hello 1 me:3333\nclose #0\n");
+    ck_assert(mesh_expected(w->m, 3) && !mesh_expected(w->m, 2));
     say(w, 3, "b"); /* the other side is about to call: no second signal */
     expect(w, "");
     hello(w, accepted(w), 3, "h3:3003");
@@ -354,15 +355,22 @@ START_TEST(by_a_smaller_sid) {
     opened(w, 1);
     say(w, 1, "a");
     expect(w, "#1 hello 3 me:3333\n1 up\n#1 \"a\"\n");
+    pass(w, 249);
+    hello(w, accepted(w), 1, "h1:3001"); /* crossed with our own call */
+    expect(w, "close #2\n");
+    pass(w, 1);
     hello(w, accepted(w), 1, "h1:3001"); /* it has restarted, perhaps: the old one goes */
-    expect(w, "close #1\ndial h1:3001 #3\n1 down\nclose #2\n");
+    expect(w, "close #1\ndial h1:3001 #4\n1 down\nclose #3\n");
+    ck_assert(!mesh_connected(w->m, 1) && mesh_expected(w->m, 1));
     hello(w, accepted(w), 1, "again:3001"); /* one attempt */
-    expect(w, "close #4\n");
-    ended(w, 3);
+    expect(w, "close #5\n");
+    ended(w, 4);
+    ck_assert(!mesh_expected(w->m, 1));
     pass(w, 100); /* then the address it told last */
-    expect(w, "dial again:3001 #5\n");
-    opened(w, 5);
-    expect(w, "#5 hello 3 me:3333\n#5 \"a\"\n1 up\n");
+    expect(w, "dial again:3001 #6\n");
+    opened(w, 6);
+    expect(w, "#6 hello 3 me:3333\n#6 \"a\"\n1 up\n");
+    ck_assert(mesh_expected(w->m, 1));
     stop(w);
 
     w = start(3); /* no address in it: that of the configuration */
