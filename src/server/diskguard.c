@@ -1,6 +1,12 @@
 /* Watches over the space of the data directories. A ballast file keeps real blocks back, so that session operations,
  * deletes and reads still work when the disk has been filled; and old snapshots and logs are removed as configured.
- * All looks at the disk are jobs, all changes go through the log's FIFO. */
+ * All looks at the disk are jobs, all changes go through the log's FIFO.
+ *
+ * A disk that our own logs have filled, with retention on, is freed in these steps, as many as are needed:
+ *   purge      what retention removes anyway; fewer snapshots are kept if that, and only that, ends the emergency
+ *   roll       the log goes on in a new file, so that a snapshot can make all older ones superfluous
+ *   snapshot   it may use the reserve, and the ballast if it does not fit otherwise; then the next purge
+ * Roll and snapshot come earlier if the tree is so large that later there would be no room for it. */
 #include <errno.h>
 #include <stdio.h>
 
@@ -10,6 +16,8 @@
 
 #define BALLAST_NAME "zabra.ballast"
 #define LOOK_INTERVAL_MS 1000
+/* Between snapshots that are taken because the disk is full. */
+#define RESCUE_INTERVAL_MS 60000
 
 /* One look at the disk: orders and findings. The job's own while it is under way. */
 struct look {
@@ -19,6 +27,12 @@ struct look {
     bool ballast_made;
     int64_t free_log, free_snap;
     int64_t log_bytes, snap_bytes; /* sum of the files' sizes */
+};
+
+enum rescue {
+    RESCUE_NONE,
+    RESCUE_ROLL,     /* waits for a new log, and for all before it to be applied */
+    RESCUE_SNAPSHOT, /* waits for a look that says whether there is room for it */
 };
 
 struct diskguard {
@@ -32,6 +46,15 @@ struct diskguard {
     bool has_ballast;
     int64_t free_log, free_snap; /* as last seen; -1 = not known */
     bool critical;
+    uint64_t looks_begun, looks_done, look_wanted; /* numbers: what the wanted one saw is needed to go on */
+
+    /* a snapshot against a full disk */
+    enum rescue rescue;
+    bool no_roll; /* there is no space even for an empty log */
+    zxid_t roll_from;
+    struct monotime next_rescue;
+    int64_t logged_bytes; /* taken by the log since the last snapshot that succeeded */
+    zxid_t logged_from;   /* that snapshot */
 
     /* retention */
     struct job purge_job;
@@ -39,7 +62,7 @@ struct diskguard {
     bool purge_wanted;
     struct monotime next_purge;
     struct retention_plan plan;
-    zxid_t known_good; /* the job's own while it is under way */
+    struct retention_options options; /* the job's own while it is under way */
     int plan_err;
     struct log_cmd remove_logs, remove_snapshots;
     int removals_pending;
@@ -53,6 +76,7 @@ struct diskguard *diskguard_new(struct server *s) {
     g->s = s;
     g->next_look = s->now.mono;
     g->next_purge = s->now.mono;
+    g->next_rescue = s->now.mono;
     g->free_log = g->free_snap = -1;
     return g;
 }
@@ -69,6 +93,34 @@ bool diskguard_busy(const struct server *s) {
 }
 
 bool diskguard_critical(const struct server *s) { return s->diskguard->critical; }
+
+static bool purge_enabled(const struct config *c) { return c->autopurge_purge_interval_hours > 0; }
+
+/* Below this much free space (besides the ballast) growing writes are refused; the way back needs twice as much. */
+static int64_t critical_mark(const struct server *s) { return s->config->disk_reserve_bytes; }
+
+/* The same while a snapshot takes place that is needed to free the disk: writes must not take its space. */
+static int64_t mark_now(const struct diskguard *g) {
+    const struct server *s = g->s;
+    int64_t mark = critical_mark(s);
+    if (mark <= 0 || !s->env.same_dir || !purge_enabled(s->config))
+        return mark;
+    return mark + (g->rescue != RESCUE_NONE ? snapshotter_size_needed(s) : snapshotter_bytes_to_come(s));
+}
+
+/* A disk can be filled in less time than passes between two looks. */
+void diskguard_log_grew(struct server *s, int64_t bytes, bool new_file) {
+    struct diskguard *g = s->diskguard;
+    g->logged_bytes = (g->logged_from == s->good_snapshot ? g->logged_bytes : 0) + bytes;
+    g->logged_from = s->good_snapshot;
+    if (new_file && g->critical) /* it may make older ones superfluous */
+        diskguard_purge_soon(s);
+    if (g->free_log < 0)
+        return;
+    g->free_log = i64_max(g->free_log - bytes, 0);
+    if (!g->critical && g->free_log < mark_now(g))
+        g->next_look = s->now.mono;
+}
 
 int64_t diskguard_free_bytes(const struct server *s, enum disk_dir dir) {
     return dir == DISK_LOG ? s->diskguard->free_log : s->diskguard->free_snap;
@@ -104,17 +156,26 @@ static void look_run(struct job *job, const struct disk *d) {
     struct look *l = CONTAINER_OF(job, struct look, job);
     if (l->drop_ballast)
         d->unlink(d->ctx, DISK_LOG, BALLAST_NAME);
-    l->free_log = d->free_bytes(d->ctx, DISK_LOG);
-    l->free_snap = d->free_bytes(d->ctx, DISK_SNAP);
     if (l->make_ballast)
         l->ballast_made = make_ballast(d, l->ballast_bytes) == 0;
+    l->free_log = d->free_bytes(d->ctx, DISK_LOG);
+    l->free_snap = d->free_bytes(d->ctx, DISK_SNAP);
     measure(d, DISK_LOG, &l->log_bytes);
     measure(d, DISK_SNAP, &l->snap_bytes);
 }
 
+/* Looks as soon as possible; look_fresh is true when that look is done. */
+static void look_again(struct diskguard *g) {
+    g->next_look = g->s->now.mono;
+    g->look_wanted = g->looks_begun + 1;
+}
+
+static bool look_fresh(const struct diskguard *g) { return g->looks_done >= g->look_wanted; }
+
 static void look_prepare(struct diskguard *g) {
     struct server *s = g->s;
     g->looking = true;
+    g->looks_begun++;
     g->next_look = mono_add_ms(s->now.mono, LOOK_INTERVAL_MS);
     g->look = (struct look){.job = {.run = look_run, .done = look_done},
                             .ballast_bytes = s->config->disk_reserve_bytes,
@@ -126,8 +187,6 @@ static void look_prepare(struct diskguard *g) {
     g->want_ballast = false;
 }
 
-/* Below this much free space (besides the ballast) growing writes are refused; the way back needs twice as much. */
-static int64_t critical_mark(const struct server *s) { return s->config->disk_reserve_bytes; }
 
 static void look_done(struct job *job) {
     struct look *l = CONTAINER_OF(job, struct look, job);
@@ -135,6 +194,7 @@ static void look_done(struct job *job) {
     struct server *s = g->s;
     int64_t mark = critical_mark(s);
     g->looking = false;
+    g->looks_done++;
     g->has_ballast |= l->ballast_made;
     g->free_log = i64_max(l->free_log, -1);
     g->free_snap = i64_max(l->free_snap, -1);
@@ -144,13 +204,15 @@ static void look_done(struct job *job) {
         g->critical = g->critical && s->disk_full;
         return;
     }
-    bool critical = g->free_log < (g->critical ? 2 * mark : mark) || s->disk_full;
+    int64_t wanted = i64_max(g->critical ? 2 * mark : mark, mark_now(g));
+    bool critical = g->free_log < wanted || s->disk_full;
     if (critical && !g->critical) {
         log_error("only %lld bytes are left on the log's disk: growing writes are refused, reads and deletes go on",
                   (long long)g->free_log);
         diskguard_purge_soon(s);
     } else if (!critical && g->critical) {
         log_info("the log's disk has %lld bytes free again: writes are served", (long long)g->free_log);
+        g->next_look = s->now.mono; /* for the ballast */
     }
     g->critical = critical;
     if (!critical && !g->has_ballast && g->free_log > 3 * mark)
@@ -160,6 +222,8 @@ static void look_done(struct job *job) {
 void diskguard_start(struct server *s) {
     struct diskguard *g = s->diskguard;
     g->want_ballast = s->config->disk_reserve_bytes > 0;
+    g->logged_bytes = s->log_bytes_since_snapshot;
+    g->logged_from = s->good_snapshot;
     look_prepare(g);
     look_run(&g->look.job, s->env.disk);
     look_done(&g->look.job);
@@ -174,15 +238,22 @@ void diskguard_no_space(struct server *s) {
     g->drop_ballast = true;
     g->next_look = s->now.mono;
     diskguard_purge_soon(s);
+    if (g->rescue != RESCUE_NONE) {
+        g->rescue = RESCUE_NONE;
+        g->no_roll = !g->has_ballast;
+        g->next_rescue = mono_add_ms(s->now.mono, LOOK_INTERVAL_MS);
+    }
 }
 
 /* ------------------------------------------------------------------ retention */
 
-void diskguard_purge_soon(struct server *s) { s->diskguard->purge_wanted = true; }
+void diskguard_purge_soon(struct server *s) {
+    s->diskguard->purge_wanted = true;
+}
 
 static void purge_run(struct job *job, const struct disk *d) {
     struct diskguard *g = CONTAINER_OF(job, struct diskguard, purge_job);
-    g->plan_err = retention_plan_make(d, g->s->config->autopurge_snap_retain_count, g->known_good, &g->plan);
+    g->plan_err = retention_plan_make(d, &g->options, &g->plan);
 }
 
 static void order_removal(struct diskguard *g, struct log_cmd *cmd, enum disk_dir dir, char (*names)[STORE_NAME_MAX],
@@ -192,6 +263,13 @@ static void order_removal(struct diskguard *g, struct log_cmd *cmd, enum disk_di
     *cmd = (struct log_cmd){.type = LOG_CMD_REMOVE, .dir = dir, .remove_names = names, .remove_count = count};
     g->removals_pending++;
     g->s->env.log_submit(g->s->env.ctx, cmd);
+}
+
+/* The next look tells whether it was enough. */
+static void purge_over(struct diskguard *g) {
+    retention_plan_free(&g->plan);
+    if (g->critical)
+        look_again(g);
 }
 
 static void purge_done(struct job *job) {
@@ -204,7 +282,7 @@ static void purge_done(struct job *job) {
     order_removal(g, &g->remove_snapshots, DISK_SNAP, g->plan.snapshots, g->plan.snapshot_count);
     order_removal(g, &g->remove_logs, DISK_LOG, g->plan.logs, g->plan.log_count);
     if (g->removals_pending == 0)
-        retention_plan_free(&g->plan);
+        purge_over(g);
 }
 
 void diskguard_log_done(struct server *s, struct log_cmd *cmd) {
@@ -213,12 +291,113 @@ void diskguard_log_done(struct server *s, struct log_cmd *cmd) {
     if (cmd->err != 0)
         log_warn("an old file could not be removed: %s", strerror(-cmd->err));
     if (--g->removals_pending == 0)
-        retention_plan_free(&g->plan);
+        purge_over(g);
+}
+
+/* ------------------------------------------------------------------ a disk full of our own logs */
+
+static bool purge_pending(const struct diskguard *g) {
+    return g->purge_wanted || g->purging || g->removals_pending != 0;
+}
+
+/* Would a snapshot have room if so many bytes more were free on the log's disk? */
+static bool snapshot_fits(const struct diskguard *g, int64_t more) {
+    int64_t free = g->s->env.same_dir ? g->free_log + more : g->free_snap;
+    return free < 0 || snapshotter_size_needed(g->s) <= free;
+}
+
+static int64_t ballast_bytes(const struct diskguard *g) { return g->has_ballast ? critical_mark(g->s) : 0; }
+
+/* Soon a snapshot would not fit any more, and the log since the last one is larger than it. */
+static bool low(const struct diskguard *g) {
+    const struct server *s = g->s;
+    int64_t needed = snapshotter_size_needed(s);
+    return s->env.same_dir && g->free_log >= 0 && g->free_log < 2 * critical_mark(s) + needed &&
+           g->logged_bytes > needed;
+}
+
+static void rescue_begin(struct diskguard *g) {
+    struct server *s = g->s;
+    bool changed = s->last_applied > s->good_snapshot;
+    if (purge_pending(g) || !look_fresh(g) || mono_diff_us(g->next_rescue, s->now.mono) > 0)
+        return;
+    if (!changed && s->log_first == s->last_prepared + 1)
+        return; /* nothing can be gained any more */
+    if (changed && !snapshot_fits(g, s->log_padding + ballast_bytes(g)))
+        return;
+    log_info("the disk %s full: a new log and a snapshot, so that older ones can go", g->critical ? "is still" : "will soon be");
+    s->txns_since_snapshot = 0;
+    s->log_bytes_since_snapshot = 0;
+    g->next_rescue = mono_add_ms(s->now.mono, g->critical ? RESCUE_INTERVAL_MS : LOOK_INTERVAL_MS);
+    g->rescue = RESCUE_ROLL;
+    g->roll_from = s->log_first;
+    if (s->filling != NULL)
+        s->filling->roll = true;
+    else
+        s->roll_next = true;
+}
+
+/* Has everything up to the new log been applied? Then a snapshot of now needs nothing older. */
+static bool rescue_rolled(struct diskguard *g) {
+    struct server *s = g->s;
+    if (s->disk_full || g->no_roll) /* what is older than the last log can go all the same */
+        return true;
+    return (s->log_first != g->roll_from || pipeline_roll(s)) && s->last_applied + 1 >= s->log_first;
+}
+
+/* The ballast makes room if that is needed; then another look tells how much. */
+static void rescue_snapshot(struct diskguard *g) {
+    struct server *s = g->s;
+    if (!look_fresh(g))
+        return;
+    if (s->last_applied <= s->good_snapshot) {
+        g->rescue = RESCUE_NONE;
+        diskguard_purge_soon(s);
+    } else if (snapshot_fits(g, 0)) {
+        g->rescue = RESCUE_NONE;
+        snapshotter_request(s);
+    } else if (g->has_ballast && g->free_log < critical_mark(s) && snapshot_fits(g, ballast_bytes(g))) {
+        log_warn("giving up the reserve of %lld bytes for a snapshot", (long long)critical_mark(s));
+        g->drop_ballast = true;
+        look_again(g);
+    } else {
+        g->rescue = RESCUE_NONE;
+    }
+}
+
+static void rescue_turn(struct diskguard *g) {
+    struct server *s = g->s;
+    if (!g->critical && g->rescue == RESCUE_NONE && !low(g)) {
+        g->no_roll = false;
+        g->next_rescue = s->now.mono;
+    } else if (snapshotter_busy(s)) {
+        return;
+    } else if (g->rescue == RESCUE_NONE) {
+        rescue_begin(g);
+    } else if (g->rescue == RESCUE_SNAPSHOT) {
+        rescue_snapshot(g);
+    } else if (rescue_rolled(g)) {
+        g->rescue = RESCUE_SNAPSHOT;
+        look_again(g);
+    }
 }
 
 /* ------------------------------------------------------------------ turn */
 
-static bool purge_enabled(const struct config *c) { return c->autopurge_purge_interval_hours > 0; }
+static void purge_start(struct diskguard *g) {
+    struct server *s = g->s;
+    int64_t need = i64_max(2 * critical_mark(s), 1) - g->free_log;
+    g->purge_wanted = false;
+    g->next_purge = mono_add_ms(s->now.mono, s->config->autopurge_purge_interval_hours * 3600000LL);
+    g->purging = true;
+    g->options = (struct retention_options){.keep = s->config->autopurge_snap_retain_count,
+                                            .known_good = s->good_snapshot,
+                                            .need_bytes = s->role->standalone && g->critical && g->free_log >= 0 ? need : 0,
+                                            .same_disk = s->env.same_dir};
+    g->purge_job.run = purge_run;
+    g->purge_job.done = purge_done;
+    s->env.job_submit(s->env.ctx, &g->purge_job);
+}
 
 void diskguard_turn(struct server *s) {
     struct diskguard *g = s->diskguard;
@@ -226,18 +405,12 @@ void diskguard_turn(struct server *s) {
         look_prepare(g);
         s->env.job_submit(s->env.ctx, &g->look.job);
     }
-    if (!purge_enabled(s->config) || g->purging || g->removals_pending != 0)
+    if (!purge_enabled(s->config))
         return;
-    bool due = mono_diff_us(g->next_purge, s->now.mono) <= 0;
-    if (!due && !g->purge_wanted)
-        return;
-    g->purge_wanted = false;
-    g->next_purge = mono_add_ms(s->now.mono, s->config->autopurge_purge_interval_hours * 3600000LL);
-    g->purging = true;
-    g->known_good = s->good_snapshot;
-    g->purge_job.run = purge_run;
-    g->purge_job.done = purge_done;
-    s->env.job_submit(s->env.ctx, &g->purge_job);
+    if (s->role->standalone) /* a member of an ensemble may still have to take back what it has logged */
+        rescue_turn(g);
+    if (!g->purging && g->removals_pending == 0 && (g->purge_wanted || mono_diff_us(g->next_purge, s->now.mono) <= 0))
+        purge_start(g);
 }
 
 struct monotime diskguard_next_wake(const struct server *s) {

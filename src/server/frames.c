@@ -239,7 +239,8 @@ static bool is_write_op(int32_t op) {
     }
 }
 
-/* While memory or disk is short, what could make the database larger is refused before it takes a zxid. */
+/* While memory or disk is short, what could make the database larger is refused before it takes a zxid. In the log even a
+ * setData that does not lengthen takes its space, which is needed for the ends of sessions, deletes and a snapshot. */
 bool request_op_grows(int32_t op) {
     switch (op) {
     case OP_CREATE:
@@ -257,7 +258,7 @@ bool request_op_grows(int32_t op) {
 bool request_grows(const struct server *s, int32_t op, struct slice body) {
     if (op == OP_MULTI)
         return prepare_multi_any(body, request_op_grows);
-    if (op != OP_SET_DATA)
+    if (op != OP_SET_DATA || s->disk_full || diskguard_critical(s))
         return request_op_grows(op);
     struct jute_in in = jute_in(body.data, body.len);
     struct slice path = jute_bytes_not_null(&in), data = jute_bytes(&in);

@@ -79,25 +79,43 @@ void pipeline_accept(struct server *s, zxid_t zxid, struct slice payload) {
     pipeline_propose(s, r, offset, payload.len);
 }
 
-void pipeline_submit(struct server *s) {
-    if (s->writing != NULL || s->filling == NULL || s->filling->count == 0 || s->state == SERVER_FAILED)
-        return;
-    if (s->disk_full && mono_diff_us(s->disk_retry, s->now.mono) > 0)
-        return;
-    struct batch *b = s->filling;
+static void submit(struct server *s, struct batch *b) {
     s->filling = NULL;
     s->writing = b;
     b->iov = (struct iovec){b->data.data, b->data.len};
     struct log_cmd *cmd = &b->cmd;
     *cmd = (struct log_cmd){.type = LOG_CMD_APPEND,
                             .roll = b->roll,
+                            .sparing = diskguard_critical(s),
                             .first_zxid = cmd->first_zxid,
                             .last_zxid = cmd->last_zxid,
                             .iov = &b->iov,
                             .iov_count = 1,
                             .bytes = b->data.len};
-    metric_sample(&s->metrics, METRIC_SYNC_PROCESSOR_BATCH_SIZE, b->count);
     s->env.log_submit(s->env.ctx, cmd);
+}
+
+void pipeline_submit(struct server *s) {
+    if (s->writing != NULL || s->filling == NULL || s->filling->count == 0 || s->state == SERVER_FAILED)
+        return;
+    if (s->disk_full && mono_diff_us(s->disk_retry, s->now.mono) > 0)
+        return;
+    metric_sample(&s->metrics, METRIC_SYNC_PROCESSOR_BATCH_SIZE, s->filling->count);
+    submit(s, s->filling);
+}
+
+bool pipeline_roll(struct server *s) {
+    if (s->log_first == s->last_prepared + 1)
+        return true;
+    if (s->disk_full || s->writing != NULL || (s->filling != NULL && s->filling->count != 0))
+        return false;
+    zassert(s->role->standalone); /* else which zxid comes next is for a leader to say */
+    struct batch *b = pipeline_batch(s);
+    b->roll = true;
+    b->cmd.first_zxid = s->last_prepared + 1;
+    b->cmd.last_zxid = s->last_prepared;
+    submit(s, b);
+    return false;
 }
 
 #define DISK_RETRY_MS 200
@@ -203,9 +221,25 @@ static void append_found_no_space(struct server *s) {
         shed_growth(s, b);
 }
 
+/* A new log without a transaction is not worth a reserve: the roll is left to the next batch. */
+static void roll_found_no_space(struct server *s) {
+    s->writing = NULL;
+    if (s->filling != NULL)
+        s->filling->roll = true;
+    else
+        s->roll_next = true;
+    diskguard_no_space(s);
+}
+
 void pipeline_append_done(struct server *s, struct log_cmd *cmd) {
     struct batch *b = s->writing;
     zassert(b != NULL && cmd == &b->cmd);
+    if (b->count == 0 && (cmd->err == -ENOSPC || cmd->err == -EDQUOT)) {
+        roll_found_no_space(s);
+        batch_unref(s, b);
+        pipeline_submit(s);
+        return;
+    }
     if (cmd->err == -ENOSPC || cmd->err == -EDQUOT) {
         append_found_no_space(s);
         return;
@@ -222,7 +256,10 @@ void pipeline_append_done(struct server *s, struct log_cmd *cmd) {
     }
     s->writing = NULL;
     s->log_bytes_since_snapshot += (int64_t)cmd->bytes;
+    diskguard_log_grew(s, cmd->file_size - (cmd->roll ? 0 : s->log_file_size), cmd->roll);
     s->log_file_size = cmd->file_size;
+    s->log_padding = cmd->file_size - cmd->file_position;
+    s->log_first = cmd->roll ? cmd->first_zxid : s->log_first;
     if (s->config->txnlog_size_limit_kib > 0 && cmd->file_size > s->config->txnlog_size_limit_kib * 1024)
         s->roll_next = true;
     metric_sample(&s->metrics, METRIC_FSYNCTIME, (uint64_t)cmd->sync_us / 1000);

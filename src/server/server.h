@@ -96,7 +96,8 @@ struct server {
     bool roll_next;        /* the next batch starts a new log file */
     uint64_t txns_since_snapshot, snapshot_at_txns;
     int64_t log_bytes_since_snapshot, snapshot_at_bytes;
-    int64_t log_file_size;
+    int64_t log_file_size, log_padding; /* of the current log; and what of it is reserved behind the entries */
+    zxid_t log_first;      /* zxid in the name of the newest log that this process made; 0 = none yet */
     bool disk_full;        /* the last append found no space: its batch is tried again from time to time */
     struct monotime disk_retry;
     unsigned no_space_tries;
@@ -191,6 +192,9 @@ struct batch *pipeline_batch(struct server *s);
 /* Registers a prepared request whose payload is the last entry of the batch. */
 void pipeline_propose(struct server *s, struct request *r, size_t offset, size_t len);
 void pipeline_submit(struct server *s);
+/* The log goes on in a new file with the next transaction; the file is made at once, if nothing is under way. False: not yet.
+ * Standalone only. */
+bool pipeline_roll(struct server *s);
 void pipeline_append_done(struct server *s, struct log_cmd *cmd);
 /* Applies committed transactions for a bounded time; true if more are waiting. */
 bool pipeline_apply(struct server *s);
@@ -261,6 +265,10 @@ void snapshotter_abort(struct server *s, const char *why);
 void snapshotter_log_done(struct server *s, struct log_cmd *cmd);
 /* Called for each proposed transaction: is it time to roll the log and take a snapshot? */
 void snapshotter_check_trigger(struct server *s);
+/* About as many bytes as a snapshot of the tree takes without compression, rather more than less. */
+int64_t snapshotter_size_needed(const struct server *s);
+/* What of it the one under way has still to write. */
+int64_t snapshotter_bytes_to_come(const struct server *s);
 /* At start: makes sure that there is a snapshot before there is a log. Blocking. 0 or a negative errno. */
 int snapshotter_first(struct server *s);
 
@@ -283,6 +291,8 @@ bool diskguard_busy(const struct server *s);
 int64_t diskguard_free_bytes(const struct server *s, enum disk_dir dir);
 /* Space is so short that growing writes must be refused. */
 bool diskguard_critical(const struct server *s);
+/* The files of the log take up so many bytes more, in a new file or not. */
+void diskguard_log_grew(struct server *s, int64_t bytes, bool new_file);
 /* An append found no space: the ballast is given up. */
 void diskguard_no_space(struct server *s);
 /* A look at old files is due, because a snapshot was published. */

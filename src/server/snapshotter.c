@@ -17,6 +17,9 @@
 #define NODES_PER_SLICE 256
 /* Rough size of a snapshot: what stands in the file for a node besides path and data. */
 #define NODE_FILE_OVERHEAD 80
+#define SESSION_FILE_BYTES 12
+/* Sections, access lists, directory blocks. */
+#define SIZE_MARGIN (64u * 1024)
 
 enum snapjob_kind { SNAPJOB_OPEN, SNAPJOB_WRITE, SNAPJOB_SEAL, SNAPJOB_FINISH, SNAPJOB_ABORT };
 
@@ -41,6 +44,7 @@ struct snapshotter {
     struct buf chunk;
     struct list queue; /* struct snapjob: not submitted yet */
     size_t queue_count, queue_bytes;
+    int64_t bytes_to_come; /* about, without compression */
     bool job_running;
     struct snapwriter *writer; /* touched by jobs only, one after the other */
     char tmp_name[STORE_NAME_MAX], name[STORE_NAME_MAX];
@@ -143,6 +147,7 @@ static struct snapjob *push_job(struct snapshotter *p, enum snapjob_kind kind) {
         j->data = p->chunk;
         p->chunk = BUF_INIT;
         p->queue_bytes += j->data.len;
+        p->bytes_to_come = i64_max(p->bytes_to_come - (int64_t)j->data.len, 0);
     }
     list_push(&p->queue, &j->link);
     p->queue_count++;
@@ -291,14 +296,21 @@ static void name_files(struct snapshotter *p) {
     snprintf(p->tmp_name, sizeof p->tmp_name, "zabra.snapshot.%llx.tmp", (unsigned long long)p->zxid);
 }
 
+int64_t snapshotter_size_needed(const struct server *s) {
+    return (int64_t)(tree_path_data_bytes(s->tree) + tree_count(s->tree) * NODE_FILE_OVERHEAD +
+                     s->sessions.by_id.count * SESSION_FILE_BYTES + SIZE_MARGIN);
+}
+
+/* When the reserve is all that is left, it is there for the snapshot that makes older logs superfluous. */
 static void start(struct snapshotter *p) {
     struct server *s = p->s;
+    int64_t keep_free = diskguard_critical(s) ? 0 : s->config->disk_reserve_bytes;
     name_files(p);
     p->walk = tree_walk_begin(s->tree, emit, p);
     zassert(p->walk != NULL);
     struct snapjob *open = push_job(p, SNAPJOB_OPEN);
-    open->size_needed = (int64_t)(tree_path_data_bytes(s->tree) + tree_count(s->tree) * NODE_FILE_OVERHEAD) +
-                        s->config->disk_reserve_bytes;
+    p->bytes_to_come = snapshotter_size_needed(s);
+    open->size_needed = p->bytes_to_come + keep_free;
     put_front(p);
     submit_next(p);
 }
@@ -314,6 +326,8 @@ void snapshotter_abort(struct server *s, const char *why) {
     if (p->walk != NULL)
         give_up(p, why);
 }
+
+int64_t snapshotter_bytes_to_come(const struct server *s) { return s->snapshotter->walk != NULL ? s->snapshotter->bytes_to_come : 0; }
 
 void snapshotter_request(struct server *s) { s->snapshotter->wanted = true; }
 
@@ -359,7 +373,10 @@ static void next_thresholds(struct server *s) {
     s->snapshot_at_bytes = half_bytes + (int64_t)rng_below(&s->rng, (uint64_t)i64_max(0, half_bytes));
 }
 
+/* On a full disk diskguard decides: a roll would take space, and a snapshot is worth it only if something can go then. */
 void snapshotter_check_trigger(struct server *s) {
+    if (diskguard_critical(s))
+        return;
     if (s->snapshot_at_txns == 0)
         next_thresholds(s);
     bool by_count = s->txns_since_snapshot > s->snapshot_at_txns;

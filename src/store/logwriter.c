@@ -23,6 +23,8 @@
 #define NEW_LOG_NAME STORE_TMP_PREFIX "log" STORE_TMP_SUFFIX
 /* The file is extended when less than this is left behind the entries (docs/protocol/disk-format.md section 3.1). */
 #define PREALLOC_MARGIN 4096
+/* What is reserved ahead instead of preAllocSize when space is short. */
+#define PREALLOC_SPARING (64 * 1024)
 /* Pieces of a batch handed to the disk at once. */
 #define PIECES 256
 
@@ -122,18 +124,18 @@ static int extend(struct logwriter *w, int file, int64_t *size, int64_t target) 
 
 /* Reserves blocks ahead of end, as many as wanted or as there are. Failing that, -ENOSPC; if the file reaches up to end
  * as it is, that is no failure. */
-static int reserve(struct logwriter *w, int file, int64_t *size, int64_t end) {
-    int64_t target = prealloc_target(*size, end, w->options.prealloc_bytes);
+static int reserve(struct logwriter *w, int file, int64_t *size, int64_t end, bool sparing) {
+    int64_t step = w->options.prealloc_bytes;
+    int64_t target = prealloc_target(*size, end, sparing ? i64_min(step, PREALLOC_SPARING) : step);
     if (target == *size)
         return 0;
-    int err = extend(w, file, size, target);
-    if (!out_of_space(err))
-        return err;
-    /* Take half of what is left, so that snapshots and epoch files can still be written. */
-    int64_t half = *size + w->disk->free_bytes(w->disk->ctx, DISK_LOG) / 2;
+    /* Take at most half of what is left, so that snapshots and epoch files can still be written. */
+    int64_t free = w->disk->free_bytes(w->disk->ctx, DISK_LOG);
+    int64_t half = *size + (free >= 0 ? free / 2 : target);
     half -= half % PREALLOC_MARGIN;
-    if (half > end && half > *size && half < target) {
-        err = extend(w, file, size, half);
+    target = i64_min(target, half);
+    if (target > end && target > *size) {
+        int err = extend(w, file, size, target);
         if (!out_of_space(err))
             return err;
     }
@@ -157,7 +159,7 @@ static int fill_new_file(struct logwriter *w, struct log_cmd *cmd, int file, int
     if (err != 0)
         return failed(cmd, err, "write of the log header");
     *size = TXNLOG_HEADER_BYTES;
-    err = reserve(w, file, size, TXNLOG_HEADER_BYTES);
+    err = reserve(w, file, size, TXNLOG_HEADER_BYTES, cmd->sparing);
     if (err != 0)
         return failed(cmd, err, "preallocation");
     err = disk_fsync(w->disk, file);
@@ -288,7 +290,7 @@ static int append(struct logwriter *w, struct log_cmd *cmd) {
     if (err != 0 || cmd->bytes == 0)
         return err;
     int64_t end = w->position + (int64_t)cmd->bytes;
-    err = reserve(w, w->file, &w->size, end);
+    err = reserve(w, w->file, &w->size, end, cmd->sparing);
     if (err != 0)
         return failed(cmd, err, "preallocation");
     err = write_batch(w, cmd);

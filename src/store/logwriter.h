@@ -26,6 +26,7 @@ struct log_cmd {
 
     /* APPEND */
     bool roll;         /* start a new file, named by first_zxid, before writing */
+    bool sparing;      /* space is short: reserve little ahead */
     zxid_t first_zxid, last_zxid;
     struct iovec *iov; /* owned by the issuer; neither side touches it (or its bytes) until completion */
     int iov_count;

@@ -36,10 +36,13 @@ static int oldest_kept(const struct disk *d, const struct store_files *snapshots
 }
 
 /* Index of the first log that a snapshot at zxid needs: the newest that begins at or before it, for that one holds what
- * comes right behind the snapshot. A log without entries does not: then it is the one before. */
-static int first_needed(const struct disk *d, const struct store_files *logs, zxid_t zxid, int *err) {
+ * comes right behind the snapshot. A log without entries does not: then it is the one before. tight: a log that begins right
+ * behind the snapshot will do, for no older one has anything more. */
+static int first_needed(const struct disk *d, const struct store_files *logs, zxid_t zxid, bool tight, int *err) {
     *err = 0;
     for (int i = logs->count - 1; i > 0; i--) {
+        if (tight && logs->items[i].zxid == zxid + 1 && exact_log_name(&logs->items[i]))
+            return i;
         if (logs->items[i].zxid > zxid || !exact_log_name(&logs->items[i]))
             continue;
         bool has = store_log_has_entries(d, logs->items[i].name, err);
@@ -55,35 +58,70 @@ static void add(char (**names)[STORE_NAME_MAX], int *count, const char *name) {
     (*count)++;
 }
 
-static int plan_logs(const struct disk *d, zxid_t zxid, struct retention_plan *plan) {
+static int plan_logs(const struct disk *d, zxid_t zxid, bool tight, struct retention_plan *plan) {
     struct store_files logs;
     int err = store_files_list(d, DISK_LOG, "log", &logs);
     if (err < 0)
         return err;
-    int first = first_needed(d, &logs, zxid, &err);
+    int first = first_needed(d, &logs, zxid, tight, &err);
     for (int i = 0; i < first; i++)
-        if (logs.items[i].zxid < logs.items[first].zxid && exact_log_name(&logs.items[i]))
+        if (logs.items[i].zxid < logs.items[first].zxid && exact_log_name(&logs.items[i])) {
             add(&plan->logs, &plan->log_count, logs.items[i].name);
+            plan->bytes += logs.items[i].size;
+        }
     store_files_free(&logs);
     return err;
 }
 
-int retention_plan_make(const struct disk *d, int keep, zxid_t known_good, struct retention_plan *plan) {
+static int make_plan(const struct disk *d, const struct store_files *snapshots, const struct retention_options *o, int keep,
+                     bool tight, struct retention_plan *plan) {
+    int err;
+    *plan = (struct retention_plan){0};
+    int oldest = oldest_kept(d, snapshots, keep, &err);
+    if (oldest < 0)
+        return err;
+    zxid_t zxid = snapshots->items[oldest].zxid;
+    if (o->known_good >= 0 && o->known_good < zxid)
+        zxid = o->known_good;
+    for (int i = 0; i < oldest; i++)
+        if (snapshots->items[i].zxid < zxid && exact_snapshot_name(&snapshots->items[i])) {
+            add(&plan->snapshots, &plan->snapshot_count, snapshots->items[i].name);
+            plan->bytes += o->same_disk ? snapshots->items[i].size : 0;
+        }
+    err = plan_logs(d, zxid, tight, plan);
+    if (err != 0)
+        retention_plan_free(plan);
+    return err;
+}
+
+/* The largest number of snapshots whose plan frees enough. */
+static int make_tight_plan(const struct disk *d, const struct store_files *snapshots, const struct retention_options *o,
+                           int keep, struct retention_plan *plan) {
+    struct retention_plan tight;
+    for (int k = keep; k >= 1; k--) {
+        int err = make_plan(d, snapshots, o, k, true, &tight);
+        if (err != 0)
+            return err;
+        if (tight.bytes >= o->need_bytes) {
+            retention_plan_free(plan);
+            *plan = tight;
+            return 0;
+        }
+        retention_plan_free(&tight);
+    }
+    return 0;
+}
+
+int retention_plan_make(const struct disk *d, const struct retention_options *o, struct retention_plan *plan) {
     struct store_files snapshots;
+    int keep = o->keep > 1 ? o->keep : 1;
     *plan = (struct retention_plan){0};
     int err = store_files_list(d, DISK_SNAP, "snapshot", &snapshots);
     if (err < 0)
         return err;
-    int oldest = oldest_kept(d, &snapshots, keep > 1 ? keep : 1, &err);
-    if (oldest >= 0) {
-        zxid_t zxid = snapshots.items[oldest].zxid;
-        if (known_good >= 0 && known_good < zxid)
-            zxid = known_good;
-        for (int i = 0; i < oldest; i++)
-            if (snapshots.items[i].zxid < zxid && exact_snapshot_name(&snapshots.items[i]))
-                add(&plan->snapshots, &plan->snapshot_count, snapshots.items[i].name);
-        err = plan_logs(d, zxid, plan);
-    }
+    err = make_plan(d, &snapshots, o, keep, false, plan);
+    if (err == 0 && o->known_good >= 0 && o->need_bytes > plan->bytes)
+        err = make_tight_plan(d, &snapshots, o, keep, plan);
     store_files_free(&snapshots);
     if (err != 0)
         retention_plan_free(plan);

@@ -198,6 +198,135 @@ class DiskFull(DirTest):
         load.settle(server.addr)
         server.stop()
 
+    def overwrite(self, conn, total):
+        """Writes much into few nodes: so many bytes of log, a small tree.  What is refused is soon taken again."""
+        done = 0
+        while done < total:
+            reply = conn.request(wire.set_data("/over/%d" % (done // 100000 % 10), os.urandom(100000)))
+            if reply.err:
+                self.assertEqual(reply.err, Err.QUOTA_EXCEEDED)
+                self.wait_for(lambda: not self.refused(conn, "/over/r"), FULL_TIME, "writes again, by itself")
+            else:
+                done += 100000
+
+    def check_rescued(self, server, space):
+        self.assertRegex(server.log(), "the disk (is still|will soon be) full: a new log and a snapshot")
+        self.assertRegex(server.log(), r"removed log\.")
+        logs = store.named(space.path("version-2"), "log")
+        snapshots = store.named(space.path("version-2"), "snapshot")
+        self.assertLess(sum(os.path.getsize(p) for p in logs), 30 * MB)
+        self.assertGreaterEqual(len(snapshots), 1)
+
+    def test_filled_by_its_own_logs(self):
+        """With retention on, a server whose logs fill the disk takes a snapshot, lets older logs go, and
+        takes writes again: again and again, by itself.  It has had no other snapshot than the empty one."""
+        longer(150)
+        server, space = self.server_on(24 * MB, **{"autopurge.purgeInterval": 1, "snapCount": 10**6})
+        conn = self.connect(server, timeout=60000)
+        conn.create("/over")
+        for n in range(10):
+            conn.create("/over/%d" % n)
+        self.overwrite(conn, 60 * MB)
+        self.check_rescued(server, space)
+        tree = store.read_tree(conn)
+        server.kill()
+        self.start(server)
+        conn = self.connect(server, sid=conn.sid, passwd=conn.passwd, timeout=60000)
+        self.assert_same_tree(tree, store.read_tree(conn), "after a crash")
+        self.overwrite(conn, 30 * MB)
+        tree = store.read_tree(conn)
+        server.stop()
+        self.start(server)
+        self.assert_same_tree(tree, store.read_all(server.addr), "after a stop")
+        server.stop()
+
+    def test_filled_by_its_own_logs_under_load(self):
+        """The same with a stream of other requests, snapshots by count, and a tree larger than the reserve."""
+        longer(150)
+        server, space = self.server_on(32 * MB, **{"autopurge.purgeInterval": 1, "snapCount": 200})
+        load = Load(server.addr, 2, SEED, refused=(Err.QUOTA_EXCEEDED,), closes=0)
+        load.start()
+        conn = self.connect(server, timeout=60000)
+        conn.create("/over")
+        for n in range(10):
+            conn.create("/over/%d" % n)
+        for n in range(5):
+            conn.multi(*[wire.create("/over/%d/%d" % (n, i), bytes(1000)) for i in range(700)])
+        self.overwrite(conn, 60 * MB)
+        goal = load.acknowledged() + 100
+        self.wait_for(lambda: load.acknowledged() > goal, FULL_TIME, "progress")
+        self.assertRegex(server.log(), r"removed log\.")
+        load.stop()
+        server.kill()
+        self.start(server)
+        load.settle(server.addr)
+        self.assertGreaterEqual(server.zxid(), load.zxid())
+        server.stop()
+
+    def test_without_retention_nothing_goes(self):
+        server, space = self.server_on(16 * MB, snapCount=10**6)
+        conn = self.connect(server, timeout=60000)
+        conn.create("/over")
+        while not conn.request(wire.set_data("/over", os.urandom(100000))).err:
+            pass
+        before = sorted(os.listdir(space.path("version-2")))
+        self.wait_for(lambda: self.refused(conn), what="refusal")
+        for _ in range(3):
+            conn.end_session()
+            conn = self.connect(server, timeout=60000)
+        server.kill()
+        self.start(server, ballast=False)
+        conn = self.connect(server, timeout=60000)
+        self.wait_for(lambda: conn.request(wire.set_data("/over", bytes(100000))).err, FULL_TIME, "refusal")
+        left = os.listdir(space.path("version-2"))
+        self.assertLessEqual({n for n in before if n[:4] in ("log.", "snap")}, set(left))
+        self.assertNotIn("removed", server.log())
+        server.stop()
+
+    def test_start_on_a_full_disk(self):
+        """Killed on a disk without a free block or a ballast: what the log had reserved is enough to go on."""
+        server, space = self.server_on(24 * MB)
+        conn = self.connect(server, timeout=60000)
+        conn.create("/d", bytes(1000))
+        conn.create("/e", bytes(1000))
+        space.fill(server)
+        server.kill()
+        os.unlink(space.path("version-2", "zabra.ballast"))
+        with open(space.path("filler2"), "wb") as f:
+            os.posix_fallocate(f.fileno(), 0, space.free())
+        self.assertEqual(space.free(), 0)
+        self.start(server, ballast=False)
+        conn = self.connect(server, timeout=60000)
+        conn.delete("/d")
+        self.fails(conn, wire.create("/x"))
+        other = self.connect(server, timeout=60000)
+        other.delete("/e")
+        other.end_session()
+        space.release("filler2")
+        space.release()
+        self.wait_for(lambda: not self.refused(conn), FREE_TIME, "writes again")
+        server.stop()
+
+    def test_start_on_a_disk_full_of_logs(self):
+        """What retention may remove goes at the start, too."""
+        server, space = self.server_on(24 * MB, snapCount=10**6)
+        conn = self.connect(server, timeout=60000)
+        conn.create("/over")
+        conn.set_data("/over", bytes(100000))
+        while not conn.request(wire.set_data("/over", os.urandom(100000))).err:
+            pass
+        before = conn.get_data("/over")[0]
+        server.kill()
+        if os.path.exists(space.path("version-2", "zabra.ballast")):
+            os.unlink(space.path("version-2", "zabra.ballast"))
+        server.options["autopurge.purgeInterval"] = 1
+        self.start(server, ballast=False)
+        conn = self.connect(server, timeout=60000)
+        self.assertEqual(conn.get_data("/over")[0], before)
+        self.wait_for(lambda: "log.1" not in os.listdir(space.path("version-2")), FULL_TIME, "purge")
+        self.wait_for(lambda: not conn.request(wire.set_data("/over", bytes(200000))).err, FULL_TIME, "writes again")
+        server.stop()
+
     def test_filled_right_after_the_start(self):
         """There is no moment without the reserve."""
         server, space = self.server_on(24 * MB)

@@ -310,7 +310,7 @@ START_TEST(write_recover_purge) {
         ck_assert_uint_eq(l.txns, 6);
     }
     struct retention_plan plan;
-    ck_assert_int_eq(retention_plan_make(d, 1, -1, &plan), 0);
+    ck_assert_int_eq(retention_plan_make(d, &(struct retention_options){.keep = 1, .known_good = -1}, &plan), 0);
     ck_assert_int_eq(plan.snapshot_count, 2);
     ck_assert_int_eq(plan.log_count, 5);
     store_log_name(name, 1);

@@ -23,7 +23,7 @@ static void put_logs(const zxid_t *firsts, size_t count) {
 
 static void make_plan(int keep) {
     retention_plan_free(&plan);
-    ck_assert_int_eq(retention_plan_make(&disk.disk, keep, -1, &plan), 0);
+    ck_assert_int_eq(retention_plan_make(&disk.disk, &(struct retention_options){.keep = keep, .known_good = -1}, &plan), 0);
 }
 
 static bool in(char (*names)[STORE_NAME_MAX], int count, const char *name) {
@@ -75,10 +75,10 @@ START_TEST(the_one_that_was_read_stays) {
     put_logs(logs, ARRAY_LEN(logs));
     for (size_t i = 0; i < ARRAY_LEN(snapshots); i++)
         put_snapshot_file(&disk, snapshots[i], SNAPSHOT_PLAIN);
-    ck_assert_int_eq(retention_plan_make(&disk.disk, 3, 0x20, &plan), 0);
+    ck_assert_int_eq(retention_plan_make(&disk.disk, &(struct retention_options){.keep = 3, .known_good = 0x20}, &plan), 0);
     expect("snapshot.0 snapshot.e", "log.1");
     retention_plan_free(&plan);
-    ck_assert_int_eq(retention_plan_make(&disk.disk, 3, 0x36, &plan), 0);
+    ck_assert_int_eq(retention_plan_make(&disk.disk, &(struct retention_options){.keep = 3, .known_good = 0x36}, &plan), 0);
     expect("snapshot.0 snapshot.e snapshot.20", "log.1 log.10");
 }
 END_TEST
@@ -91,6 +91,43 @@ START_TEST(log_that_begins_right_at_the_snapshot) {
     expect("", "log.1");
     put_snapshot_file(&disk, 4, SNAPSHOT_PLAIN);
     make_plan(2);
+    expect("", "");
+}
+END_TEST
+
+static void make_plan_for(int64_t need, bool same_disk, zxid_t known_good) {
+    struct retention_options o = {.keep = 3, .known_good = known_good, .need_bytes = need, .same_disk = same_disk};
+    retention_plan_free(&plan);
+    ck_assert_int_eq(retention_plan_make(&disk.disk, &o, &plan), 0);
+}
+
+/* A full disk: fewer stay, but only if that yields what is needed, and never fewer than one that is known to be good. */
+START_TEST(fewer_are_kept_for_space) {
+    put_log_file(&disk, 1, 20, 10000);
+    put_log_file(&disk, 21, 30, 5000);
+    put_log_file(&disk, 31, 40, 5000);
+    put_log_file(&disk, 41, 40, 5000); /* no entry yet */
+    for (zxid_t z = 0; z <= 40; z += 20)
+        put_snapshot_file(&disk, z, SNAPSHOT_PLAIN);
+    make_plan_for(0, true, 40);
+    expect("", "");
+    make_plan_for(1, true, -1); /* none is known to be good */
+    expect("", "");
+    make_plan_for(1, true, 40);
+    expect("snapshot.0", "log.1"); /* log.15 begins right behind snapshot.14 */
+    make_plan_for(10000, false, 40);
+    expect("snapshot.0", "log.1");
+    ck_assert_int_eq(plan.bytes, 10000);
+    make_plan_for(10001, true, 40); /* the snapshot counts on the same disk */
+    expect("snapshot.0", "log.1");
+    make_plan_for(20000, false, 40);
+    expect("snapshot.0 snapshot.14", "log.1 log.15 log.1f");
+    ck_assert_int_eq(plan.bytes, 20000);
+    make_plan_for(20001, false, 40); /* would be for nothing */
+    expect("", "");
+    make_plan_for(10000, false, 20);
+    expect("snapshot.0", "log.1");
+    make_plan_for(20000, false, 20); /* the newest is not known to be good */
     expect("", "");
 }
 END_TEST
@@ -224,7 +261,7 @@ START_TEST(disk_errors) {
         disk.fail_at = n;
         disk.fail_errno = -EIO;
         retention_plan_free(&plan);
-        int err = retention_plan_make(&disk.disk, 1, -1, &plan);
+        int err = retention_plan_make(&disk.disk, &(struct retention_options){.keep = 1, .known_good = -1}, &plan);
         if (err == 0)
             break;
         ck_assert_int_eq(err, -EIO);
@@ -241,6 +278,7 @@ int main(void) {
     tcase_add_test(tc, as_java_did);
     tcase_add_test(tc, the_one_that_was_read_stays);
     tcase_add_test(tc, log_that_begins_right_at_the_snapshot);
+    tcase_add_test(tc, fewer_are_kept_for_space);
     tcase_add_test(tc, nothing_without_a_snapshot);
     tcase_add_test(tc, incomplete_snapshots_do_not_count);
     tcase_add_test(tc, other_names_stay);

@@ -525,6 +525,72 @@ START_TEST(full_disk_with_reserve) {
 }
 END_TEST
 
+/* Overwrites a node so often; returns how often it was served. */
+static int overwrite(struct testclient *c, int times) {
+    static const char data[2000] = "x";
+    int served = 0;
+    for (int i = 0; i < times; i++) {
+        struct testframe f;
+        put_set(testclient_request(c, OP_SET_DATA), "/over", (struct slice){data, sizeof data}, -1);
+        testclient_end(c);
+        testserver_run(c->ts);
+        while (testclient_next(c, &f)) {
+            ck_assert(f.err == ZK_OK || f.err == ZK_QUOTA_EXCEEDED);
+            served += f.err == ZK_OK;
+        }
+    }
+    return served;
+}
+
+/* With retention on, a disk that the log has filled is freed by a new log and a snapshot, again and again. */
+START_TEST(full_disk_of_logs) {
+    struct testserver *ts = testserver_new(OPTIONS("preAllocSize", "16", "diskReserve", "131072", "snapCount", "1000000",
+                                                   "autopurge.purgeInterval", "1"));
+    struct testclient *c = testclient_connect(ts, 600000);
+    make(c, "/over", "");
+    testserver_advance(ts, 2000);
+    ts->disk.capacity = simdisk_used(&ts->disk) + 400000;
+    testserver_advance(ts, 2000);
+    for (int round = 0; round < 3; round++) {
+        ck_assert_int_gt(overwrite(c, 400), 390); /* twice the space there is */
+        ck_assert(!ts->server->disk_full);
+        ck_assert(!simdisk_exists(&ts->disk, DISK_LOG, "log.1"));
+        ck_assert_int_gt(ts->server->good_snapshot, 0);
+        make(c, round == 0 ? "/a" : round == 1 ? "/b" : "/c", "");
+    }
+    zxid_t last = ts->server->last_applied;
+    testserver_restart(ts, TESTSERVER_POWER_LOSS);
+    ck_assert_int_eq(ts->server->last_applied, last);
+    ck_assert_ptr_nonnull(node_at(ts, "/c"));
+    expect_digests_right(ts);
+    testserver_free(ts);
+}
+END_TEST
+
+/* The room that is left when an empty log is to be made: whatever it is, nothing is lost and nothing stops. */
+START_TEST(full_disk_of_logs_at_any_size) {
+    for (int64_t room = 0; room < 120000; room += 7000) {
+        struct testserver *ts = testserver_new(OPTIONS("preAllocSize", "16", "diskReserve", "131072", "snapCount", "1000000",
+                                                       "autopurge.purgeInterval", "1"));
+        struct testclient *c = testclient_connect(ts, 600000), *other = testclient_connect(ts, 600000);
+        make(c, "/over", "");
+        testserver_advance(ts, 2000);
+        overwrite(c, 100);
+        ts->disk.capacity = simdisk_used(&ts->disk) + room;
+        overwrite(c, 100);
+        testserver_advance(ts, 5000);
+        ck_assert_int_eq(ts->server->state, SERVER_RUNNING);
+        testclient_exists(other, "/over", false);
+        expect_result(other, ZK_OK);
+        zxid_t last = ts->server->last_applied;
+        testserver_restart(ts, TESTSERVER_POWER_LOSS);
+        ck_assert_int_ge(ts->server->last_applied, last);
+        expect_digests_right(ts);
+        testserver_free(ts);
+    }
+}
+END_TEST
+
 /* ------------------------------------------------------------------ a broken disk */
 
 static void fail_from_now(struct testserver *ts, enum simdisk_op op, uint64_t nth) {
@@ -612,6 +678,7 @@ int main(void) {
     tcase_add_loop_test(tc, disk_error_fails_the_server, 0, 2);
     tcase_add_loop_test(tc, disk_error_at_any_call, 0, 2);
     suite_add_tcase(suite, tc);
-    ADD(suite, "disk", snapshots_can_be_streamed, full_disk_without_reserve, full_disk_with_reserve);
+    ADD(suite, "disk", snapshots_can_be_streamed, full_disk_without_reserve, full_disk_with_reserve,
+        full_disk_of_logs, full_disk_of_logs_at_any_size);
     return run_suite(suite);
 }
