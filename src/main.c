@@ -18,7 +18,10 @@
 #include "base/mem.h"
 #include "base/version.h"
 #include "bio/posix_disk.h"
+#include "server/ensemble.h"
+#include "server/history.h"
 #include "net/listener.h"
+#include "net/member.h"
 #include "net/net.h"
 
 /* As ZooKeeper: what a supervisor may react to. */
@@ -201,6 +204,8 @@ struct parts {
     struct bio *bio;
     struct server *server;
     struct net *net;
+    struct qconfig *members; /* NULL: standalone */
+    struct member *member;
     int ready; /* where the parent of a daemon waits; -1 = nobody does */
 };
 
@@ -235,6 +240,15 @@ static int recover(struct server *s) {
     return EXIT_OK;
 }
 
+/* Becomes a member of the ensemble. */
+static bool join(struct parts *p) {
+    char error[256];
+    p->member = member_new(p->net, qconfig_ref(p->members), p->server->config->server_id, error, sizeof error);
+    if (p->member == NULL)
+        log_error("%s", error);
+    return p->member != NULL;
+}
+
 static int serve(struct parts *p, struct config *c) {
     struct event *signals[3];
     p->net = net_new(p->server, p->bio, c, admin_word);
@@ -242,11 +256,13 @@ static int serve(struct parts *p, struct config *c) {
         log_error("libevent cannot be set up");
         return EXIT_UNEXPECTED;
     }
-    int err = server_start(p->server, net_now());
+    int err = p->members != NULL ? server_start_member(p->server, net_now()) : server_start(p->server, net_now());
     if (err != 0) {
         log_error("the server cannot start: %s", strerror(-err));
         return EXIT_UNEXPECTED;
     }
+    if (p->members != NULL && !join(p))
+        return EXIT_UNEXPECTED;
     if (!listeners_open(p->net) || !write_pidfile(c->pidfile))
         return EXIT_UNEXPECTED;
     signals[0] = evsignal_new(p->net->base, SIGTERM, on_stop_signal, p->net);
@@ -268,6 +284,7 @@ static int serve(struct parts *p, struct config *c) {
 
 /* A parent that waits for the log thread must not free what it works on: threads end first, then the core goes. */
 static void take_apart(struct parts *p, bool orderly) {
+    member_free(p->member);
     if (p->net != NULL)
         net_free(p->net);
     if (p->bio != NULL)
@@ -278,6 +295,52 @@ static void take_apart(struct parts *p, bool orderly) {
         server_free(p->server);
     if (p->files != NULL)
         posix_disk_close(p->files);
+    qconfig_unref(p->members);
+}
+
+/* dataDir/myid: which of the servers we are. */
+static bool read_myid(struct config *c) {
+    char path[4096], text[32] = "";
+    snprintf(path, sizeof path, "%s/myid", c->data_dir);
+    FILE *f = fopen(path, "re");
+    if (f == NULL) {
+        log_error("%s: %s; it holds the number of this server's line (server.N)", path, strerror(errno));
+        return false;
+    }
+    size_t n = fread(text, 1, sizeof text - 1, f);
+    fclose(f);
+    while (n > 0 && strchr(" \t\r\n", text[n - 1]) != NULL)
+        text[--n] = '\0';
+    if (!str_to_i64((struct slice){text, n}, &c->server_id) || c->server_id < 0 || c->server_id > 255) {
+        log_error("%s: '%s' is no number from 0 to 255", path, text);
+        return false;
+    }
+    return true;
+}
+
+static bool read_members(struct parts *p, struct config *c) {
+    struct config_log log = {0};
+    struct buf text = BUF_INIT;
+    char error[256];
+    if (!read_myid(c))
+        return false;
+    config_members_text(c, &text);
+    p->members = qconfig_parse((struct slice){(const char *)text.data, text.len}, !c->standalone_enabled, error, sizeof error);
+    buf_free(&text);
+    if (p->members == NULL) {
+        log_error("%s", error);
+        return false;
+    }
+    const struct qserver *self = qconfig_find(p->members, c->server_id);
+    if (self == NULL) {
+        log_error("My id %lld not in the peer list", (long long)c->server_id);
+        return false;
+    }
+    config_adopt_self(c, self, &log);
+    report(&log, false);
+    bool fine = log.errors == 0;
+    config_log_free(&log);
+    return fine;
 }
 
 static int run(struct config *c, int ready) {
@@ -298,7 +361,13 @@ static int run(struct config *c, int ready) {
     struct logwriter_options options = {.prealloc_bytes = c->prealloc_kib * 1024,
                                         .force_sync = c->force_sync,
                                         .side_file_interval_us = 1000000};
+    if (c->ensemble && !read_members(&p, c)) {
+        take_apart(&p, false);
+        return EXIT_BAD_CONFIG;
+    }
     p.server = server_new(c, &env, random_seed(), net_now());
+    if (c->ensemble)
+        p.server->history = history_new((size_t)c->log_window_bytes, (size_t)c->commit_log_count);
     code = recover(p.server);
     if (code == EXIT_OK) {
         p.writer = logwriter_new(disk, &options);

@@ -9,6 +9,7 @@
 
 #include "base/mem.h"
 #include "net/client.h"
+#include "quorum/quorum.h"
 #include "net/listener.h"
 #include "net/peers.h"
 #include "net/words.h"
@@ -199,6 +200,8 @@ int net_run(struct net *net) {
         struct now now = net_now();
         continue_ready(net, now);
         server_turn_begin(s, now);
+        if (s->quorum != NULL)
+            quorum_turn(s->quorum);
         server_turn_end(s, now);
         words_turn(net);
         bool more = settle_dirty(net, now);
@@ -210,6 +213,8 @@ int net_run(struct net *net) {
         if (stopped(net, now))
             break;
         struct monotime wake = server_next_wake(s);
+        if (s->quorum != NULL)
+            wake.us = i64_min(wake.us, quorum_next_wake(s->quorum).us);
         if (more || net->accepts_held || !list_empty(&net->ready) || !list_empty(&s->dirty) || words_waiting(net) ||
             wake.us <= now.mono.us) {
             flags = EVLOOP_ONCE | EVLOOP_NONBLOCK;

@@ -115,6 +115,7 @@ static void on_connected(evutil_socket_t fd, short what, void *ctx) {
         evtimer_del(l->timer);
         dial_free(l);
         l->busy = true;
+        peer_before_event(l);
         l->link.events->opened(&l->link);
         l->busy = false;
         return;

@@ -81,11 +81,19 @@ void peer_free(struct peer *l) {
     mem_free(l);
 }
 
+void peer_before_event(struct peer *l) {
+    if (l->peers->before_event != NULL)
+        l->peers->before_event(l->peers->ctx);
+}
+
+void peers_before_events(struct peers *p, void (*before)(void *ctx)) { p->before_event = before; }
+
 void peer_fail(struct peer *l, const char *reason) {
     zassert(!l->busy);
     zassert(l->state == PEER_DIALLING || l->state == PEER_OPEN);
     l->state = PEER_GONE;
     log_debug("the link with %s has ended: %s", l->link.peer, reason);
+    peer_before_event(l);
     l->busy = true;
     l->link.events->closed(&l->link, reason);
     l->busy = false;
@@ -175,6 +183,7 @@ static void hand_out(struct peer *l) {
     if (l->state != PEER_OPEN || l->paused || len == 0 || len < l->link.want)
         return;
     l->link.want = 0;
+    peer_before_event(l);
     l->busy = true;
     size_t used = l->link.events->received(&l->link, l->in.data + l->start, len);
     l->busy = false;
@@ -274,6 +283,7 @@ bool peer_attach(struct peer *l, int fd, const struct sockaddr *address) {
 }
 
 void peer_announce(struct peer *l, enum link_port port) {
+    peer_before_event(l);
     l->busy = true;
     l->peers->accepted(l->peers->ctx, port, &l->link);
     l->busy = false;

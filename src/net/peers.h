@@ -18,6 +18,8 @@ typedef void peers_accepted(void *ctx, enum link_port port, struct link *l);
 /* base must outlive it. lookup: for names, NULL = the system's. NULL and errno set if there is no descriptor left. SIGPIPE has to
  * be ignored by the program. */
 struct peers *peers_new(struct event_base *base, names_function *lookup, peers_accepted *accepted, void *ctx);
+/* Called with the same ctx before each event of a link and each accepted one: those who hear them have to know the time. */
+void peers_before_events(struct peers *p, void (*before)(void *ctx));
 /* Ports and links are closed without events; what is queued is written as far as the kernel takes it at once. Not to be called
  * in an event of a link. The sockets are closed in the next turn of the base or by event_base_free. */
 void peers_free(struct peers *p);

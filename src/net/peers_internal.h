@@ -18,6 +18,7 @@ struct peers {
     struct names *names;
     struct event *names_event;
     peers_accepted *accepted;
+    void (*before_event)(void *ctx); /* NULL allowed */
     void *ctx;
     struct list links;     /* struct peer, all of them */
     struct list lingering; /* of these, the ones closed by their owner, oldest first */
@@ -54,6 +55,8 @@ struct peer *peer_new(struct peers *p);
 bool peer_attach(struct peer *l, int fd, const struct sockaddr *address);
 /* Tells the owner and frees the link. */
 void peer_fail(struct peer *l, const char *reason);
+/* To be called before each event of an owner. */
+void peer_before_event(struct peer *l);
 /* Hands an accepted link over; it may be closed afterwards. */
 void peer_announce(struct peer *l, enum link_port port);
 void peer_free(struct peer *l);

@@ -425,6 +425,8 @@ void mesh_connect_all(struct mesh *m) {
     }
 }
 
+void mesh_set_now(struct mesh *m, struct now now) { m->now = now; }
+
 void mesh_tick(struct mesh *m, struct now now) {
     struct mesh_link *ml;
     struct mesh_peer *p;

@@ -215,6 +215,11 @@ struct monotime quorum_next_wake(const struct quorum *q) {
     return wake;
 }
 
+void quorum_set_now(struct quorum *q, struct now now) {
+    q->s->now = now;
+    mesh_set_now(q->mesh, now);
+}
+
 void quorum_accepted(struct quorum *q, enum link_port port, struct link *l) {
     if (port == LINK_ELECTION)
         mesh_accepted(q->mesh, l, q->s->now);

@@ -18,6 +18,8 @@ struct quorum *quorum_new(struct server *s, struct qconfig *config, int64_t sid,
 /* Closes all links. The server must not have orders under way. */
 void quorum_free(struct quorum *q);
 
+/* Tells the time before a link tells something. */
+void quorum_set_now(struct quorum *q, struct now now);
 /* A link was accepted on one of our ports. */
 void quorum_accepted(struct quorum *q, enum link_port port, struct link *l);
 /* Called once per turn, after server_turn_begin. */

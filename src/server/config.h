@@ -138,6 +138,7 @@ struct config {
     bool reconfig_enabled;                /* reconfigEnabled: decides the error that a reconfig gets */
 
     /* ensembles: of no effect on a standalone server */
+    bool ensemble;                        /* several servers are listed: config_members_text says which */
     int64_t server_id;                    /* content of the file myid, by whoever reads it; 1 on a standalone server */
     bool standalone_enabled;              /* standaloneEnabled */
     char *dynamic_config_file;            /* dynamicConfigFile */
@@ -245,6 +246,9 @@ const char *config_entry_value(const struct config *c, const char *name);
 /* Appends the lines server.N, group.N and weight.N in the text form of a qconfig, and the version that the name of the
  * dynamic file ends in, if it does. Once validated they parse. */
 void config_members_text(const struct config *c, struct buf *out);
+/* On a member: the client address of its own line stands for clientPort, if that is not set. */
+struct qserver;
+void config_adopt_self(struct config *c, const struct qserver *self, struct config_log *log);
 
 enum config_class {
     CONFIG_ACTIVE,      /* does what it says */

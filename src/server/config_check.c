@@ -55,6 +55,14 @@ static void adopt_client_address(struct config *c, const struct config_entry *e,
     buf_free(&why);
 }
 
+void config_adopt_self(struct config *c, const struct qserver *self, struct config_log *log) {
+    struct config_entry e = {.name = (char *)"our own server line", .origin = (char *)"members", .value = NULL};
+    adopt_client_address(c, &e, self, log);
+    if (c->port == 0)
+        config_log_add(log, CONFIG_ERROR, "members: clientPort is not set, and server.%lld names no client port",
+                       (long long)self->sid);
+}
+
 static bool is_member(const struct config_entry *e) {
     const struct config_row *row = config_row_find(e->name);
     return row != NULL && (row->flags & CONFIG_F_MEMBERS);
@@ -126,10 +134,10 @@ static void check_ensemble(struct config *c, const struct qconfig *members, cons
     int voters = members->voter_count;
     if (voters > 1 || !c->standalone_enabled) {
         check_limits(c, log);
-        config_log_add(log, CONFIG_ERROR,
-                       "%s: %s: ensembles are not supported yet by this version (%d voting server%s%s)", last->origin,
-                       last->name, voters, voters == 1 ? "" : "s are listed",
-                       voters == 1 ? ", and standaloneEnabled is false" : "");
+        config_log_add(log, CONFIG_WARNING,
+                       "%s: %s: an ensemble of %d voting server%s: docs/compatibility.md says what this version cannot do yet",
+                       last->origin, last->name, voters, voters == 1 ? "" : "s");
+        c->ensemble = true;
         return;
     }
     config_log_add(log, CONFIG_NOTICE, "%s: only one server is listed: running standalone, %s is ignored%s",
@@ -176,7 +184,7 @@ static void check_listening(const struct config *c, struct config_log *log) {
     if (c->port == 0 && c->bind.count != 0)
         config_log_add(log, CONFIG_ERROR, "%s: clientPortAddress is set but clientPort is not set (%s needs port)",
                        place(c, "bind"), config_setting_of(c, config_row_find("bind"))->name);
-    else if (c->port == 0)
+    else if (c->port == 0 && !c->ensemble)
         config_log_add(log, CONFIG_ERROR,
                        "%s: clientPort is not set, so there is nothing to listen on%s; set port (1 to 65535)",
                        secure ? place(c, "secureClientPort") : nowhere(c),

@@ -149,11 +149,21 @@ class Config(Lifecycle):
             self.assertEqual(code, BAD_CONFIG)
             self.assertIn(missing, err)
 
-    def test_ensembles_are_refused(self):
-        _, code, _, err = self.check("clientPort=2181\ndataDir=/tmp/x\n" + "".join(
-            "server.%d=127.0.0.1:%d:%d\n" % (n, 2000 + n, 3000 + n) for n in (1, 2, 3)))
-        self.assertNotEqual(code, 0)
-        self.assertIn("server.", err)
+    def test_member_needs_its_id_and_limits(self):
+        members = "".join("server.%d=127.0.0.1:%d:%d\n" % (n, 2000 + n, 3000 + n) for n in (1, 2, 3))
+        _, code, _, err = self.check("clientPort=2181\ndataDir=/tmp/x\n" + members)
+        self.assertEqual(code, BAD_CONFIG)
+        self.assertIn("initLimit is not set", err)
+        server = self.zabra()
+        data = os.path.join(server.dir, "member")
+        os.mkdir(data)
+        path = self.file(server, "zoo.cfg", "clientPort=2181\ndataDir=%s\ninitLimit=10\nsyncLimit=5\n%s" % (data, members))
+        for myid, text in ((None, "myid"), ("x", "is no number"), ("7", "not in the peer list")):
+            if myid:
+                self.file(server, "member/myid", myid)
+            code, _, err = self.run_server(path)
+            self.assertEqual(code, BAD_CONFIG)
+            self.assertIn(text, err)
 
     def test_include_and_grammar(self):
         """Both styles, quotes, comments, continued lines, prefixes, and a file beside the first one."""
