@@ -25,9 +25,10 @@ struct voter {
     uint64_t committed_bit, last_seen_bit; /* 0: no voter there */
     struct heard in_round;                 /* the round set */
     struct heard outside;                  /* the outside set */
-    struct notification held;              /* arrived before the round began; version -1 = none */
+    struct notification held;              /* arrived before the round began, without its configuration */
     struct vote replied;                   /* last answer to a vote of an older round */
     struct monotime replied_at;
+    bool has_held;
     bool settled; /* has told in this round that it has a role */
     bool supporter;
 };
@@ -126,7 +127,7 @@ static int add_voters(struct voter *list, int count, const struct qconfig *c) {
         if (at < count && list[at].sid == c->servers[i].sid)
             continue;
         memmove(&list[at + 1], &list[at], (size_t)(count - at) * sizeof(*list));
-        list[at] = (struct voter){.sid = c->servers[i].sid, .held.version = -1};
+        list[at] = (struct voter){.sid = c->servers[i].sid};
         count++;
     }
     return count;
@@ -153,6 +154,8 @@ void election_set_configs(struct election *e, struct qconfig *committed, struct 
     e->last_seen = last_seen;
     buf_clear(&e->config_text);
     qconfig_text(committed, &e->config_text);
+    struct heard own = own_heard(e);
+    e->final = e->final && has_quorum(e, false, &own);
 }
 
 /* -------- sending -------- */
@@ -203,7 +206,7 @@ static void decide(struct election *e, const struct heard *winner, bool outside)
     e->env->decided(e->ctx, e->state, &e->current);
 }
 
-/* Whether nobody is left whose better vote could still arrive. */
+/* Whether nobody is left whose better vote could still arrive. Only in the final wait: a quorum is there. */
 static bool all_connected_agree(const struct election *e) {
     struct heard own = own_heard(e);
     for (int i = 0; i < e->voter_count; i++) {
@@ -212,15 +215,14 @@ static bool all_connected_agree(const struct election *e) {
             e->env->connected(e->ctx, v->sid))
             return false;
     }
-    return has_quorum(e, false, &own);
+    return true;
 }
 
 static void wait_finally(struct election *e, struct now now) {
     struct heard own = own_heard(e);
     e->final = true;
     e->deadline = mono_add_ms(now.mono, e->options.final_wait_ms);
-    /* Our own vote, still on its way to ourselves, comes first: it is one that everybody agrees with. */
-    if (!e->own_pending && !e->options.no_early_end && all_connected_agree(e))
+    if (!e->options.no_early_end && all_connected_agree(e))
         decide(e, &own, false);
 }
 
@@ -333,6 +335,7 @@ static void received_looking(struct election *e, struct voter *v, const struct n
     if (!e->running) {
         v->held = *n;
         v->held.config = SLICE_NULL;
+        v->has_held = true;
         return;
     }
     if (n->state == PEER_LOOKING && n->election_epoch < e->clock)
@@ -357,7 +360,7 @@ void election_received(struct election *e, int64_t sid, const struct notificatio
         reply_to_non_voter(e, sid, n);
         return;
     }
-    if (n->state < PEER_LOOKING || n->state > PEER_OBSERVING || n->version < 0)
+    if (n->state < PEER_LOOKING || n->state > PEER_OBSERVING)
         return;
     if (e->state == PEER_LOOKING) {
         received_looking(e, v, n, now);
@@ -396,10 +399,10 @@ void election_look(struct election *e, zxid_t zxid, int64_t epoch, struct now no
     tell_all(e);
     take_own(e, now);
     for (int i = 0; i < e->voter_count; i++) {
-        struct notification held = e->voters[i].held;
-        e->voters[i].held.version = -1;
-        if (held.version >= 0 && e->running)
-            received_looking(e, &e->voters[i], &held, now);
+        bool has_held = e->voters[i].has_held;
+        e->voters[i].has_held = false;
+        if (has_held && e->running)
+            received_looking(e, &e->voters[i], &e->voters[i].held, now);
     }
 }
 
@@ -461,7 +464,7 @@ void election_leave(struct election *e) {
     e->running = e->final = e->own_pending = false;
     e->state = PEER_LOOKING;
     for (int i = 0; i < e->voter_count; i++)
-        e->voters[i].held.version = -1;
+        e->voters[i].has_held = false;
 }
 
 void election_serving(struct election *e, enum peer_state state, const struct vote *v) {

@@ -23,7 +23,7 @@ struct mesh_options {
     int strangers_max;            /* sids outside of the configurations: 64 */
 };
 
-/* These only note what has happened; they may call mesh_send and mesh_connect_all, nothing else of the mesh. */
+/* These may send, connect and ask, but not accept, tick, change configurations or free the mesh. */
 struct mesh_env {
     /* The content of a frame, valid during the call. */
     void (*received)(void *ctx, int64_t sid, const uint8_t *data, size_t len);

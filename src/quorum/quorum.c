@@ -85,7 +85,7 @@ static void send_notification(void *ctx, int64_t sid, const struct notification 
 
 static bool has_delivered(void *ctx) { return mesh_has_delivered(((struct quorum *)ctx)->mesh); }
 static void connect_all(void *ctx) { mesh_connect_all(((struct quorum *)ctx)->mesh); }
-static bool is_connected(void *ctx, int64_t sid) { return mesh_connected(((struct quorum *)ctx)->mesh, sid); }
+static bool is_expected(void *ctx, int64_t sid) { return mesh_expected(((struct quorum *)ctx)->mesh, sid); }
 
 static void decided(void *ctx, enum peer_state state, const struct vote *v) {
     struct quorum *q = ctx;
@@ -104,7 +104,7 @@ static bool config_heard(void *ctx, struct qconfig *heard) {
 static const struct election_env election_env = {.send = send_notification,
                                                  .delivered = has_delivered,
                                                  .connect_all = connect_all,
-                                                 .connected = is_connected,
+                                                 .connected = is_expected,
                                                  .decided = decided,
                                                  .config_heard = config_heard};
 

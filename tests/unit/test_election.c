@@ -197,6 +197,8 @@ START_TEST(capture_observer) {
     hear(w, "77:L77 z99 e1 p99");
     hear(w, "4:D2 z0 e1 p1");
     expect(w, "4:E2 z7 e1 p2\n77:E2 z7 e1 p2\n");
+    hear(w, "3:L3 z0 e1 p0"); /* to a voter the epoch of the vote */
+    expect(w, "disloyal 3\n3:E2 z7 e9 p2\n");
     stop(w);
 }
 END_TEST
@@ -335,6 +337,8 @@ START_TEST(leader_has_to_agree) {
     hear(w, "4:F5 z0 e4 p1");
     hear(w, "5:L5 z0 e1 p1");
     LOOKING(w);
+    hear(w, "5:F5 z0 e4 p1"); /* not even when it is there, but not as leader */
+    LOOKING(w);
     buf_clear(&w->out);
     hear(w, "5:E5 z0 e4 p1");
     expect(w, "=F5 z0 e4 p1\n");
@@ -391,6 +395,15 @@ START_TEST(newer_round) {
     hear(w, "5:L3 z50 e4 p1");
     buf_clear(&w->out);
     pass(w, 200);
+    LOOKING(w);
+    stop(w);
+
+    w = start(3, 5); /* the same for those with a role: here the leader alone would be compared */
+    look(w, 0, 1);
+    hear(w, "1:F5 z0 e1 p1");
+    hear(w, "2:F5 z0 e1 p1");
+    hear(w, "4:L4 z0 e4 p1");
+    hear(w, "5:E5 z0 e4 p2");
     LOOKING(w);
     stop(w);
 
@@ -583,6 +596,7 @@ START_TEST(heard_before_the_round) {
     expect(w, "2:L1 z0 e1 p0\n3:L1 z0 e1 p0\n2:L2 z0 e1 p0\n3:L2 z0 e1 p0\n");
     pass(w, 200);
     expect(w, "=F2 z0 e1 p0\n");
+    ck_assert_int_eq(election_deadline(w->e).us, INT64_MAX);
     election_leave(w->e);
     LOOKING(w);
     hear(w, "2:L2 z0 e2 p0");
@@ -634,6 +648,17 @@ START_TEST(configurations_change_in_a_round) {
     expect(w, "=F3 z0 e1 p0\n");
     hear(w, "5:L5 z0 e1 p0");
     expect(w, "5:F3 z0 e1 p0\n");
+    stop(w);
+
+    w = start(1, 3); /* in the final wait: the quorum of before is none now */
+    look(w, 0, 0);
+    hear(w, "3:L3 z0 e1 p0");
+    qconfig_unref(w->committed);
+    w->committed = config_of(5, 0, 7);
+    election_set_configs(w->e, w->committed, NULL);
+    buf_clear(&w->out);
+    pass(w, 200);
+    LOOKING(w);
     stop(w);
 }
 END_TEST
