@@ -20,6 +20,7 @@
 #include "bio/posix_disk.h"
 #include "server/ensemble.h"
 #include "server/history.h"
+#include "store/rewind.h"
 #include "net/listener.h"
 #include "net/member.h"
 #include "net/net.h"
@@ -226,9 +227,32 @@ static uint64_t random_seed(void) {
     return seed;
 }
 
-static int recover(struct server *s) {
+static struct server *make_server(struct config *c, const struct env *env) {
+    struct server *s = server_new(c, env, random_seed(), net_now());
+    if (c->ensemble)
+        s->history = history_new((size_t)c->log_window_bytes, (size_t)c->commit_log_count);
+    return s;
+}
+
+/* A damaged member does not need its files: the others have all that was ever acknowledged. */
+static int start_over(struct server **s, struct config *c, const struct env *env, struct recovery_result *result) {
+    log_error("%s", result->message);
+    log_warn("this member's history is damaged: it is set aside, and the leader is asked for another one");
+    int err = store_abandon(env->disk);
+    if (err != 0)
+        return err;
+    server_free(*s);
+    *s = make_server(c, env);
+    server_recover(*s, result, net_now());
+    return 0;
+}
+
+static int recover(struct server **server, struct config *c, const struct env *env) {
     struct recovery_result result;
-    server_recover(s, &result, net_now());
+    server_recover(*server, &result, net_now());
+    if (result.status == RECOVERY_REFUSED && c->ensemble && start_over(server, c, env, &result) != 0)
+        result.status = RECOVERY_IO;
+    struct server *s = *server;
     if (result.status != RECOVERY_OK) {
         log_error("%s", result.message);
         return EXIT_UNEXPECTED;
@@ -365,10 +389,8 @@ static int run(struct config *c, int ready) {
         take_apart(&p, false);
         return EXIT_BAD_CONFIG;
     }
-    p.server = server_new(c, &env, random_seed(), net_now());
-    if (c->ensemble)
-        p.server->history = history_new((size_t)c->log_window_bytes, (size_t)c->commit_log_count);
-    code = recover(p.server);
+    p.server = make_server(c, &env);
+    code = recover(&p.server, c, &env);
     if (code == EXIT_OK) {
         p.writer = logwriter_new(disk, &options);
         p.bio = bio_new(disk, p.writer, c->background_threads);

@@ -65,6 +65,7 @@ struct receiving {
 struct learner {
     struct quorum *q;
     int64_t leader_sid;
+    bool observes;
     enum learner_state state;
     struct link *link;
     struct monotime deadline; /* without a packet until then the leader is lost */
@@ -109,7 +110,7 @@ static void send_packet(struct learner *l, int32_t type, zxid_t zxid, struct sli
 /* I1, I2: only what is synced, in order. */
 static void send_acks(struct learner *l) {
     struct server *s = l->q->s;
-    if (!l->acks || quorum_observer(l->q) || l->link == NULL)
+    if (!l->acks || l->observes || l->link == NULL)
         return;
     zxid_t last = s->logged < l->accepted ? s->logged : l->accepted;
     while (l->acked < last) {
@@ -149,7 +150,7 @@ static void on_opened(struct link *link) {
                                                    .config_version = q->committed->version});
     l->state = LEARNER_HELLO;
     l->deadline = mono_add_ms(now_of(l).mono, quorum_ticks_ms(q, q->s->config->init_limit_ticks));
-    send_packet(l, quorum_observer(q) ? PACKET_OBSERVERINFO : PACKET_FOLLOWERINFO, zxid_make(q->epochs.accepted, 0),
+    send_packet(l, l->observes ? PACKET_OBSERVERINFO : PACKET_FOLLOWERINFO, zxid_make(q->epochs.accepted, 0),
                 (struct slice){(const char *)data.data, data.len});
     buf_free(&data);
 }
@@ -470,6 +471,10 @@ static void take_up_to_date(struct learner *l) {
         quorum_leave(q, "UPTODATE comes too early");
         return;
     }
+    if (l->observes && !quorum_observer(q)) {
+        quorum_trust(q);
+        return;
+    }
     l->state = LEARNER_SERVING;
     quorum_established(q, l->epoch);
     server_serve(q->s, quorum_observer(q) ? &role_observer : &role_follower);
@@ -718,13 +723,14 @@ struct learner *learner_new(struct quorum *q, int64_t leader_sid) {
     struct learner *l = mem_calloc(1, sizeof *l);
     l->q = q;
     l->leader_sid = leader_sid;
+    l->observes = quorum_observer(q) || quorum_untrusted(q);
     l->retry_ms = CONNECT_FIRST_DELAY_MS;
     l->give_up = mono_add_ms(q->s->now.mono, CONNECT_TOTAL_MS);
     list_init(&l->renewals);
     list_init(&l->syncs);
     list_init(&l->synced);
     q->learner = l;
-    server_take_role(q->s, quorum_observer(q) ? &role_observer : &role_follower);
+    server_take_role(q->s, l->observes ? &role_observer : &role_follower);
     dial(l);
     return l;
 }

@@ -12,6 +12,7 @@
 #include "quorum/mesh.h"
 #include "quorum/quorum_internal.h"
 #include "server/history.h"
+#include "store/rewind.h"
 
 int64_t quorum_ticks_ms(const struct quorum *q, int64_t ticks) { return q->s->config->tick_time_ms * ticks; }
 
@@ -108,11 +109,30 @@ static const struct election_env election_env = {.send = send_notification,
                                                  .decided = decided,
                                                  .config_heard = config_heard};
 
+static void begin_round(struct quorum *q);
+static int run_mark(struct log_cmd *cmd, const struct disk *d);
+static void order_marking(struct quorum *q, int (*run)(struct log_cmd *cmd, const struct disk *d));
+
+/* Somebody else has a history. If we have none, ours was lost, or we are new: either way our word must not count. */
+static void note_history(struct quorum *q, int64_t sid, const struct notification *n) {
+    if (q->history_seen || !q->no_history || sid == q->sid || (n->zxid <= 0 && n->peer_epoch <= 0))
+        return;
+    log_warn("server %" PRId64 " has a history and we have none: no vote until we have been brought up to date", sid);
+    q->history_seen = true;
+    /* Before any epoch file says otherwise: those make a new start look like one with a history. */
+    order_marking(q, run_mark);
+    q->marked = true;
+    if (q->phase == QUORUM_LOOKING && !q->decided)
+        begin_round(q);
+}
+
 static void notification_received(void *ctx, int64_t sid, const uint8_t *data, size_t len) {
     struct quorum *q = ctx;
     struct notification n;
-    if (notification_get(data, len, &n))
-        election_received(q->election, sid, &n, q->s->now);
+    if (!notification_get(data, len, &n))
+        return;
+    note_history(q, sid, &n);
+    election_received(q->election, sid, &n, q->s->now);
 }
 
 /* The final wait may have been for that server alone. */
@@ -161,15 +181,64 @@ static void leave_role(struct quorum *q) {
     election_leave(q->election);
 }
 
+/* A voter that has lost what it once acknowledged must not help to elect someone who lacks it, too. It can only join a leader
+ * that others have made. An ensemble in which nobody has a history is a new one. */
+bool quorum_untrusted(const struct quorum *q) { return q->marked || (q->no_history && q->history_seen); }
+
+struct marking {
+    struct log_cmd cmd;
+    struct quorum *q;
+};
+
+static void marking_done(struct log_cmd *cmd) {
+    struct marking *m = CONTAINER_OF(cmd, struct marking, cmd);
+    if (cmd->err != 0)
+        server_fail(m->q->s, "%s could not be written: %s", RESYNC_MARK_NAME, strerror(-cmd->err));
+    mem_free(m);
+}
+
+static int run_mark(struct log_cmd *cmd, const struct disk *d) {
+    (void)cmd;
+    return store_mark(d);
+}
+
+static int run_unmark(struct log_cmd *cmd, const struct disk *d) {
+    (void)cmd;
+    return store_unmark(d);
+}
+
+static void order_marking(struct quorum *q, int (*run)(struct log_cmd *cmd, const struct disk *d)) {
+    struct marking *m = mem_calloc(1, sizeof *m);
+    m->q = q;
+    m->cmd.type = LOG_CMD_CALL;
+    m->cmd.run = run;
+    m->cmd.done = marking_done;
+    server_order(q->s, &m->cmd);
+}
+
+void quorum_trust(struct quorum *q) {
+    if (q->marked)
+        order_marking(q, run_unmark);
+    q->marked = q->no_history = false;
+    quorum_leave(q, "our history is complete again, from now on we vote");
+}
+
+static void begin_round(struct quorum *q) {
+    zxid_t zxid = quorum_untrusted(q) && !quorum_observer(q) ? -1 : q->s->last_applied;
+    q->decided = false;
+    election_look(q->election, zxid, q->epochs.current, q->s->now);
+}
+
 static void look(struct quorum *q) {
     struct server *s = q->s;
     if (s->orders_pending != 0 || !server_settle(s))
         return;
     q->phase = QUORUM_LOOKING;
-    q->decided = false;
     q->elections++;
+    if (s->last_applied != 0 || q->epochs.accepted != 0)
+        q->no_history = false;
     log_info("looking for a leader, at 0x%" PRIx64 " of epoch %" PRId64, (uint64_t)s->last_applied, q->epochs.current);
-    election_look(q->election, s->last_applied, q->epochs.current, s->now);
+    begin_round(q);
 }
 
 static void take_role(struct quorum *q) {
@@ -266,6 +335,8 @@ struct quorum *quorum_new(struct server *s, struct qconfig *config, int64_t sid,
     q->epochs = epochs;
     q->leader_sid = -1;
     q->phase = QUORUM_SETTLING;
+    q->no_history = s->last_applied == 0 && epochs.accepted == 0;
+    q->marked = store_is_marked(s->env.disk);
     s->quorum = q;
     qconfig_text(config, &q->config_text);
     start_election(q);

@@ -32,6 +32,9 @@ struct quorum {
 
     struct election *election;
     struct mesh *mesh;
+    /* This member has lost its history, or never had one: see untrusted() in quorum.c. */
+    bool no_history, marked, history_seen;
+
     int64_t leader_sid; /* -1 = none */
     bool decided;       /* the election has ended; quorum_turn takes the role */
     int decided_state;  /* enum peer_state */
@@ -45,6 +48,10 @@ void quorum_write_epoch(struct quorum *q, const char *name, int64_t epoch, void 
 /* The history of this epoch is ours: what we tell those who look for a leader. */
 void quorum_established(struct quorum *q, int64_t epoch);
 bool quorum_observer(const struct quorum *q);
+/* It follows like an observer, whatever it is configured as, until it has a history again. */
+bool quorum_untrusted(const struct quorum *q);
+/* The history of a leader is here, durably: it may vote again, in a role of its own. */
+void quorum_trust(struct quorum *q);
 /* True if the voters of the set are a quorum of the committed configuration, and of the last seen one if that is newer. */
 struct voter_set {
     uint64_t committed, last_seen;

@@ -2,6 +2,7 @@
 
 #include <errno.h>
 
+#include "base/buf.h"
 #include "base/log.h"
 #include "store/listing.h"
 #include "store/sidefile.h"
@@ -107,4 +108,48 @@ int store_replace(const struct disk *d, const char *tmp_name, zxid_t zxid) {
     store_snapshot_name(name, zxid, SNAPSHOT_PLAIN);
     err = d->rename(d->ctx, DISK_SNAP, tmp_name, name);
     return err == 0 ? disk_sync_dir(d, DISK_SNAP) : err;
+}
+
+/* ------------------------------------------------------------------ histories that are not to be trusted */
+
+static int abandon_files(const struct disk *d, enum disk_dir dir, const char *prefix) {
+    struct store_files files;
+    int err = store_files_list(d, dir, prefix, &files);
+    if (err < 0)
+        return err;
+    err = 0;
+    for (int i = 0; i < files.count && err == 0; i++) {
+        struct buf name = BUF_INIT;
+        buf_printf(&name, "set-aside.%s", files.items[i].name);
+        buf_append(&name, "", 1);
+        log_warn("%s is set aside as %s", files.items[i].name, (const char *)name.data);
+        err = d->rename(d->ctx, dir, files.items[i].name, (const char *)name.data);
+        buf_free(&name);
+    }
+    store_files_free(&files);
+    return err == 0 ? disk_sync_dir(d, dir) : err;
+}
+
+int store_mark(const struct disk *d) { return disk_write_atomic(d, DISK_SNAP, RESYNC_MARK_NAME, "1", 1); }
+
+int store_abandon(const struct disk *d) {
+    int err = store_mark(d);
+    if (err == 0)
+        err = forget_side_file(d);
+    if (err == 0)
+        err = abandon_files(d, DISK_LOG, "log");
+    return err == 0 ? abandon_files(d, DISK_SNAP, "snapshot") : err;
+}
+
+bool store_is_marked(const struct disk *d) {
+    int handle = d->open(d->ctx, DISK_SNAP, RESYNC_MARK_NAME, DISK_READ);
+    if (handle < 0)
+        return false;
+    d->close(d->ctx, handle);
+    return true;
+}
+
+int store_unmark(const struct disk *d) {
+    int err = d->unlink(d->ctx, DISK_SNAP, RESYNC_MARK_NAME);
+    return err == 0 || err == -ENOENT ? disk_sync_dir(d, DISK_SNAP) : err;
 }

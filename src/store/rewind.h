@@ -12,4 +12,13 @@ int store_rewind(const struct disk *d, zxid_t to);
 /* Publishes a finished snapshot file that replaces the history: what lies above its zxid goes first. */
 int store_replace(const struct disk *d, const char *tmp_name, zxid_t zxid);
 
+/* A member whose history is damaged, or must not be trusted for another reason, is marked: it takes part in no decision until it
+ * has been given the history of a leader. The mark is a file. */
+#define RESYNC_MARK_NAME "zabra.resync"
+/* Marks the database and renames all snapshots and logs so that no reader takes them for ones; they stay for the operator. */
+int store_abandon(const struct disk *d);
+int store_mark(const struct disk *d);
+bool store_is_marked(const struct disk *d);
+int store_unmark(const struct disk *d);
+
 #endif

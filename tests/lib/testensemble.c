@@ -241,6 +241,14 @@ void testensemble_end(struct testensemble *e, int sid, enum testserver_end how) 
     }
 }
 
+void testensemble_wipe(struct testensemble *e, int sid) {
+    struct testserver *ts = e->servers[sid];
+    bool same_dir = ts->disk.same_dir;
+    simdisk_close(&ts->disk);
+    simdisk_init(&ts->disk, 1);
+    ts->disk.same_dir = same_dir;
+}
+
 void testensemble_start(struct testensemble *e, int sid) {
     e->servers[sid]->now = e->now;
     ENSURE(testserver_start(e->servers[sid]), "%s", e->servers[sid]->recovered.message);

@@ -38,6 +38,8 @@ int testensemble_leader(const struct testensemble *e);
 /* The links of a member that ends break. */
 void testensemble_end(struct testensemble *e, int sid, enum testserver_end how);
 void testensemble_start(struct testensemble *e, int sid);
+/* Empties the disk of a member that has ended. */
+void testensemble_wipe(struct testensemble *e, int sid);
 /* A client with a session on this member. */
 struct testclient *testensemble_client(struct testensemble *e, int sid);
 /* Runs until the reply is there; one must come. */

@@ -214,11 +214,47 @@ START_TEST(session_moves_between_members) {
 }
 END_TEST
 
+/* The only other one that has the last write is away: the two that lack it must not go on without it. */
+START_TEST(wiped_voter_elects_nobody) {
+    struct testensemble *e = testensemble_new(3, 0, NULL);
+    int leader = testensemble_elect(e);
+    int wiped = leader == 1 ? 2 : 1, lagging = 6 - leader - wiped;
+    testensemble_end(e, lagging, TESTSERVER_STOP);
+    struct testclient *c = testensemble_client(e, leader);
+    put(e, c, "/acknowledged");
+    testensemble_run(e, 50);
+    testensemble_end(e, leader, TESTSERVER_KILL);
+    testensemble_end(e, wiped, TESTSERVER_KILL);
+    testensemble_wipe(e, wiped);
+    testensemble_start(e, lagging);
+    testensemble_start(e, wiped);
+    testensemble_run(e, 60000);
+    ck_assert_int_eq(testensemble_leader(e), 0);
+    testensemble_end(e, wiped, TESTSERVER_POWER_LOSS);
+    testensemble_start(e, wiped);
+    testensemble_run(e, 30000);
+    ck_assert_int_eq(testensemble_leader(e), 0);
+    testensemble_start(e, leader);
+    testensemble_elect(e);
+    testensemble_run(e, 3000);
+    testensemble_expect_equal(e);
+    ck_assert_ptr_nonnull(tree_find(e->servers[wiped]->server->tree, SLICE_LIT("/acknowledged")));
+    ck_assert_str_eq(e->servers[wiped]->server->role->mode, "follower");
+    /* Now its word counts again. */
+    testensemble_end(e, lagging, TESTSERVER_KILL);
+    testensemble_end(e, leader, TESTSERVER_KILL);
+    testensemble_start(e, lagging);
+    testensemble_elect(e);
+    ck_assert_ptr_nonnull(tree_find(e->servers[lagging]->server->tree, SLICE_LIT("/acknowledged")));
+    testensemble_free(e);
+}
+END_TEST
+
 int main(void) {
     Suite *suite = suite_create("quorum");
     ADD(suite, "serve", three_elect_and_serve, observers_follow, sync_sees_what_was_written_elsewhere,
         deposed_leader_confirms_no_sync, session_moves_between_members);
     ADD(suite, "away", leader_stops_and_comes_back, leader_is_killed_and_comes_back, leader_loses_power_and_comes_back,
-        divergent_tail_is_forgotten, member_without_history_gets_a_snapshot);
+        divergent_tail_is_forgotten, wiped_voter_elects_nobody, member_without_history_gets_a_snapshot);
     return run_suite(suite);
 }
