@@ -18,6 +18,7 @@
 #include <unistd.h>
 
 #include "base/mem.h"
+#include "net/net.h"
 #include "net/peers_internal.h"
 
 /* Of one link, in one turn. */
@@ -26,6 +27,8 @@
 /* What a bufferevent reads at once: if it got less there is no more. */
 #define BUFFEREVENT_READ_BYTES 4096
 #define KEPT_BYTES ((size_t)64 * 1024)
+/* A frame that is not complete is shown so often nevertheless. */
+#define SHOW_MS 1000
 #define LINGER_MS 2000
 #define RETRY_MS 1000
 #define LINGERING_MAX 64
@@ -180,8 +183,13 @@ static int fetch(struct peer *l) {
 
 static void hand_out(struct peer *l) {
     size_t len = l->in.len - l->start;
-    if (l->state != PEER_OPEN || l->paused || len == 0 || len < l->link.want)
+    if (l->state != PEER_OPEN || l->paused || len == 0)
         return;
+    /* Over a slow line a large frame takes longer than a peer may be silent. */
+    int64_t now_ms = mono_ms(net_now().mono);
+    if (len < l->link.want && now_ms - l->shown_ms < SHOW_MS)
+        return;
+    l->shown_ms = now_ms;
     l->link.want = 0;
     peer_before_event(l);
     l->busy = true;

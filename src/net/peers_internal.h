@@ -47,6 +47,7 @@ struct peer {
     struct dial *dial;       /* NULL unless dialling */
     struct buf in;           /* bytes [start, len) are not used up */
     size_t start;
+    int64_t shown_ms;        /* when the owner was last called */
 };
 
 /* A new link without a socket, dialling. */

@@ -32,8 +32,9 @@ struct link {
     const struct link_events *events;
     void *owner;
     size_t want;   /* set in received: the next call comes when so many bytes are there, counted from the first that was not
-                    * used up. Holds for one call, 0 again before each; 0 = as soon as there is anything new. The owner has
-                    * checked that it is a sane length: so much may be kept in memory */
+                    * used up, but while bytes arrive at least once a second: the peer is alive. Holds for one call, 0 again
+                    * before each; 0 = as soon as there is anything new. The owner has checked that it is a sane length: so
+                    * much may be kept in memory */
     char peer[64]; /* printable address of the other side; of one that is being dialled, the first address as it was given */
 };
 
