@@ -11,6 +11,7 @@
 #include "admin/answers.h"
 #include "base/mem.h"
 #include "base/version.h"
+#include "quorum/quorum.h"
 
 /* ------------------------------------------------------------------ lines */
 
@@ -255,10 +256,40 @@ static void put_own(const struct server *s, struct buf *out) {
     put_operations(m, out);
 }
 
+static void put_peer_state(const struct quorum_view *v, struct buf *out) {
+    buf_printf(out, "zk_peer_state\t%s%s%s\n", v->state, v->phase != NULL ? " - " : "",
+               v->phase != NULL ? v->phase : "");
+    if (v->observes)
+        put_int(out, "observer_master_id", v->leader);
+}
+
+/* Of members; a leader has more. */
+static void put_role_gauges(const struct server *s, const struct quorum_view *v, struct buf *out) {
+    put_int(out, "quorum_size", v->voters);
+    if (!s->role->orders)
+        return;
+    put_int(out, "learners", v->learners);
+    put_int(out, "synced_followers", v->synced_followers);
+    put_int(out, "synced_non_voting_followers", v->synced_non_voters);
+    put_int(out, "synced_observers", v->synced_observers);
+    put_int(out, "pending_syncs", v->pending_syncs);
+    put_int(out, "leader_uptime", mono_diff_us(s->now.mono, v->leading_since) / 1000);
+    put_int(out, "last_proposal_size", s->metrics.proposal_last);
+    put_int(out, "min_proposal_size", s->metrics.proposal_min);
+    put_int(out, "max_proposal_size", s->metrics.proposal_max);
+}
+
 void mntr_mntr(struct server *s, struct buf *out) {
+    struct quorum_view view;
     put_text(out, "version", ZABRA_FULL_VERSION);
     put_text(out, "server_state", stat_mode(s));
+    if (s->quorum != NULL) {
+        quorum_view(s->quorum, &view);
+        put_peer_state(&view, out);
+    }
     put_gauges(s, out);
+    if (s->quorum != NULL)
+        put_role_gauges(s, &view, out);
     put_quotas(s, out);
     put_counters(&s->metrics, out);
     for (enum metric_summary id = 0; id < METRIC_SUMMARY_COUNT; id++)

@@ -78,6 +78,9 @@ static void put_server(const struct server *s, struct buf *out) {
     buf_printf(out, "Zxid: 0x%llx\nMode: %s\n", (unsigned long long)s->last_applied, stat_mode(s));
     /* ZooKeeper has the root twice, under "" and under "/". */
     buf_printf(out, "Node count: %llu\n", (unsigned long long)tree_count(s->tree) + 1);
+    if (s->quorum != NULL && s->role->orders)
+        buf_printf(out, "Proposal sizes last/min/max: %lld/%lld/%lld\n", (long long)m->proposal_last,
+                   (long long)m->proposal_min, (long long)m->proposal_max);
 }
 
 void stat_srvr(struct server *s, struct buf *out) {

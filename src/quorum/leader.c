@@ -92,6 +92,7 @@ struct leader {
     /* synchronisation and broadcast */
     struct voter_set new_leader;
     bool serving;
+    struct monotime serving_since;
     struct list *uncommitted; /* txn_link of the first proposal without a quorum, NULL = none */
     struct monotime next_ping;
     bool odd_ping;
@@ -300,6 +301,7 @@ static void try_snapshot(struct member *m);
 static void send_decision(struct member *m, int32_t type, zxid_t zxid, zxid_t after, const char *name) {
     log_info("learner %" PRId64 " is at 0x%" PRIx64 ", we are at 0x%" PRIx64 ": %s", m->sid, (uint64_t)m->last_zxid,
              (uint64_t)server_of(m->leader)->last_applied, name);
+    metric_count(&server_of(m->leader)->metrics, METRIC_DIFF_COUNT, 1);
     send_packet(m, type, zxid, SLICE_NULL);
     send_rest(m, after);
 }
@@ -438,6 +440,7 @@ static void try_snapshot(struct member *m) {
     m->snap_zxid = s->good_snapshot;
     log_info("learner %" PRId64 " is at 0x%" PRIx64 ": it gets the snapshot of 0x%" PRIx64, m->sid, (uint64_t)m->last_zxid,
              (uint64_t)m->snap_zxid);
+    metric_count(&s->metrics, METRIC_SNAP_COUNT, 1);
     send_packet(m, PACKET_SNAP, m->snap_zxid, SLICE_NULL);
     m->sending = mem_calloc(1, sizeof *m->sending);
     m->sending->owner = m;
@@ -486,6 +489,8 @@ static void try_commit(struct leader *l) {
         if (!has_quorum(l, r->zxid))
             return;
         s->committed = r->zxid;
+        metric_count(&s->metrics, METRIC_COMMIT_COUNT, 1);
+        metric_sample(&s->metrics, METRIC_QUORUM_ACK_LATENCY, (uint64_t)mono_diff_us(s->now.mono, r->received) / 1000);
         l->uncommitted = r->txn_link.next != &s->outstanding ? r->txn_link.next : NULL;
         publish_commit(l, r);
     }
@@ -499,6 +504,12 @@ static void leader_proposed(struct server *s, struct request *r) {
         l->uncommitted = &r->txn_link;
     buf_clear(b);
     put_proposal(b, PACKET_PROPOSAL, r->zxid, request_payload(r));
+    metric_count(&s->metrics, METRIC_PROPOSAL_COUNT, 1);
+    s->metrics.proposal_last = (int64_t)request_payload(r).len;
+    if (s->metrics.proposal_min < 0 || s->metrics.proposal_last < s->metrics.proposal_min)
+        s->metrics.proposal_min = s->metrics.proposal_last;
+    if (s->metrics.proposal_last > s->metrics.proposal_max)
+        s->metrics.proposal_max = s->metrics.proposal_last;
     LIST_FOREACH(m, &l->members, struct member, link_in_leader) {
         if (!m->streams || m->observer)
             continue;
@@ -533,6 +544,7 @@ static void count_new_leader(struct leader *l, int64_t sid) {
     if (l->serving || !l->current_durable || !voter_set_is_quorum(q, &l->new_leader))
         return;
     l->serving = true;
+    l->serving_since = now_of(l).mono;
     log_info("leading epoch %" PRId64, l->epoch);
     quorum_established(q, l->epoch);
     server_serve(q->s, &role_leader);
@@ -912,13 +924,17 @@ struct monotime leader_next_wake(const struct leader *l) {
 
 void leader_view(const struct leader *l, struct quorum_view *v) {
     const struct member *m;
+    v->phase = l->serving ? "broadcast" : l->current_durable ? "synchronization" : "discovery";
+    v->leading_since = l->serving_since;
     LIST_FOREACH(m, &l->members, const struct member, link_in_leader) {
         if (m->gone || m->state == MEMBER_HELLO)
             continue;
-        bool synced = m->state == MEMBER_ACTIVE;
-        v->followers += !m->observer;
-        v->synced_followers += !m->observer && synced;
-        v->observers += m->observer;
+        bool synced = m->state == MEMBER_ACTIVE, votes = qconfig_voter_bit(l->q->committed, m->sid) != 0;
+        v->learners++;
+        v->synced_followers += !m->observer && synced && votes;
+        v->synced_non_voters += !m->observer && synced && !votes;
         v->synced_observers += m->observer && synced;
     }
+    for (const struct list *p = l->syncs.next; p != &l->syncs; p = p->next)
+        v->pending_syncs++;
 }

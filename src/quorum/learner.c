@@ -412,6 +412,8 @@ static bool accept(struct learner *l, struct slice payload) {
                      (unsigned long long)s->last_prepared);
         return false;
     }
+    metric_count(&s->metrics, METRIC_LEARNER_PROPOSAL_RECEIVED_COUNT, 1);
+    metric_sample(&s->metrics, METRIC_PROPOSAL_LATENCY, (uint64_t)i64_max(0, s->now.wall_ms - h.time_ms));
     pipeline_accept(s, h.zxid, payload);
     if (zxid_epoch(h.zxid) == l->epoch) {
         if (l->accepted == 0)
@@ -423,6 +425,7 @@ static bool accept(struct learner *l, struct slice payload) {
 
 static void commit(struct learner *l, zxid_t zxid) {
     struct server *s = l->q->s;
+    metric_count(&s->metrics, METRIC_LEARNER_COMMIT_RECEIVED_COUNT, 1);
     if (zxid <= s->committed)
         return;
     /* I18 */
@@ -791,4 +794,10 @@ struct monotime learner_next_wake(const struct learner *l) {
     if (busy(l))
         return (struct monotime){INT64_MAX};
     return l->deadline;
+}
+
+const char *learner_phase(const struct learner *l) {
+    if (l->state == LEARNER_SERVING)
+        return "broadcast";
+    return l->state < LEARNER_EPOCH_ACKED ? "discovery" : "synchronization";
 }

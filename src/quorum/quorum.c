@@ -234,7 +234,8 @@ static void look(struct quorum *q) {
     if (s->orders_pending != 0 || !server_settle(s))
         return;
     q->phase = QUORUM_LOOKING;
-    q->elections++;
+    q->looking_since = s->now.mono;
+    metric_count(&s->metrics, METRIC_LOOKING_COUNT, 1);
     if (s->last_applied != 0 || q->epochs.accepted != 0)
         q->no_history = false;
     log_info("looking for a leader, at 0x%" PRIx64 " of epoch %" PRId64, (uint64_t)s->last_applied, q->epochs.current);
@@ -242,7 +243,9 @@ static void look(struct quorum *q) {
 }
 
 static void take_role(struct quorum *q) {
+    struct metrics *metrics = &q->s->metrics;
     q->decided = false;
+    metric_sample(metrics, METRIC_ELECTION_TIME, (uint64_t)mono_diff_us(q->s->now.mono, q->looking_since) / 1000);
     if (q->decided_state == PEER_LEADING) {
         q->phase = QUORUM_LEADING;
         log_info("elected");
@@ -362,16 +365,16 @@ void quorum_free(struct quorum *q) {
 }
 
 void quorum_view(const struct quorum *q, struct quorum_view *v) {
-    *v = (struct quorum_view){.epoch = q->epochs.current, .elections = q->elections, .leader = q->leader_sid};
-    switch (q->phase) {
-    case QUORUM_LEADING:
+    *v = (struct quorum_view){.state = "looking",
+                              .epoch = q->epochs.current,
+                              .leader = q->leader_sid,
+                              .observes = quorum_observer(q),
+                              .voters = q->committed->voter_count};
+    if (q->leader != NULL) {
         v->state = "leading";
         leader_view(q->leader, v);
-        break;
-    case QUORUM_LEARNING:
-        v->state = quorum_observer(q) ? "observing" : "following";
-        break;
-    default:
-        v->state = "looking";
+    } else if (q->learner != NULL) {
+        v->state = v->observes ? "observing" : "following";
+        v->phase = learner_phase(q->learner);
     }
 }

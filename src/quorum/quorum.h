@@ -30,10 +30,15 @@ struct monotime quorum_next_wake(const struct quorum *q);
 /* For the four-letter words and metrics. */
 struct quorum_view {
     const char *state;     /* "leading", "following", "observing", "looking" */
+    const char *phase;     /* "discovery", "synchronization", "broadcast"; NULL while looking */
     int64_t epoch;         /* current */
-    int followers, synced_followers, observers, synced_observers; /* leader */
-    uint64_t elections;
     int64_t leader;        /* sid, -1 = none */
+    bool observes;
+    int voters;            /* of the committed configuration */
+    /* leader: */
+    int learners, synced_followers, synced_non_voters, synced_observers;
+    int pending_syncs;
+    struct monotime leading_since; /* 0 = does not serve yet */
 };
 void quorum_view(const struct quorum *q, struct quorum_view *v);
 

@@ -38,7 +38,7 @@ struct quorum {
     int64_t leader_sid; /* -1 = none */
     bool decided;       /* the election has ended; quorum_turn takes the role */
     int decided_state;  /* enum peer_state */
-    uint64_t elections;
+    struct monotime looking_since;
 };
 
 /* The role has failed or ended: logged with the reason, carried out by the next quorum_turn. */
@@ -66,6 +66,7 @@ struct learner *learner_new(struct quorum *q, int64_t leader_sid);
 void learner_free(struct learner *l);
 void learner_turn(struct learner *l);
 struct monotime learner_next_wake(const struct learner *l);
+const char *learner_phase(const struct learner *l);
 
 /* leader.c */
 struct leader *leader_new(struct quorum *q);

@@ -17,7 +17,12 @@ const char *metric_counter_name(enum metric_counter c) { return counter_names[c]
 const char *metric_summary_name(enum metric_summary s) { return summary_names[s]; }
 
 void metrics_init(struct metrics *m) {
-    *m = (struct metrics){.response_last = -1, .response_min = -1, .response_max = -1};
+    *m = (struct metrics){.response_last = -1,
+                          .response_min = -1,
+                          .response_max = -1,
+                          .proposal_last = -1,
+                          .proposal_min = -1,
+                          .proposal_max = -1};
 }
 
 static void free_parts(struct metrics *m) {

@@ -167,6 +167,7 @@ struct metrics {
         struct metric_basic us;
     } ops[METRIC_OP_SLOTS];
     int64_t response_last, response_min, response_max; /* bytes; -1 before the first */
+    int64_t proposal_last, proposal_min, proposal_max; /* the same of a leader's proposals */
     uint64_t auth_failed;
     uint64_t fsync_threshold_exceeded;
     /* our own */
