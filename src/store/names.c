@@ -16,6 +16,10 @@ void store_snapshot_name(char out[STORE_NAME_MAX], zxid_t zxid, enum snapshot_me
     snprintf(out, STORE_NAME_MAX, "snapshot.%" PRIx64 "%s", (uint64_t)zxid, suffixes[method]);
 }
 
+void store_aside_name(char out[STORE_NAME_MAX], const char *kind, zxid_t zxid, unsigned number) {
+    snprintf(out, STORE_NAME_MAX, "%s.%" PRIx64 ".%u", kind, (uint64_t)zxid, number);
+}
+
 void store_snapshot_tmp_name(char out[STORE_NAME_MAX], zxid_t zxid) {
     snprintf(out, STORE_NAME_MAX, STORE_TMP_PREFIX "snapshot.%" PRIx64 STORE_TMP_SUFFIX, (uint64_t)zxid);
 }

@@ -9,6 +9,11 @@
 
 enum snapshot_method { SNAPSHOT_PLAIN, SNAPSHOT_GZIP, SNAPSHOT_SNAPPY };
 
+/* What recovery takes out of the way: <kind>.<hex of the log's name>.<number>. */
+#define STORE_ASIDE_LOG "set-aside.log"         /* a log that holds nothing, or behind a cut */
+#define STORE_ASIDE_TAIL "set-aside.tail"       /* the end of a log that was never acknowledged; retention removes it */
+#define STORE_ASIDE_DAMAGED "set-aside.damaged" /* the end of a log with what may have been acknowledged */
+void store_aside_name(char out[STORE_NAME_MAX], const char *kind, zxid_t zxid, unsigned number);
 /* log.<hex> */
 void store_log_name(char out[STORE_NAME_MAX], zxid_t zxid);
 /* snapshot.<hex>, with .gz or .snappy */

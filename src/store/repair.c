@@ -1,5 +1,5 @@
 /* What recovery changes on disk. Nothing is ever deleted but zeros and our own temporary files: what must go out of the
- * way gets a name that begins with "set-aside" and stays for the operator. */
+ * way gets a name that begins with "set-aside" (store/names.h) and stays for the operator, or until retention takes it. */
 #include <errno.h>
 #include <inttypes.h>
 #include <stdio.h>
@@ -14,7 +14,7 @@
 
 static bool out_of_space(int err) { return err == -ENOSPC || err == -EDQUOT; }
 
-/* The first free name set-aside.<kind>.<zxid>.<n>. */
+/* The first free name of this kind. */
 static int free_name(const struct recovery *r, const char *kind, zxid_t zxid, char out[STORE_NAME_MAX]) {
     struct store_files files;
     int err = store_files_list(r->disk, DISK_LOG, NULL, &files);
@@ -22,7 +22,7 @@ static int free_name(const struct recovery *r, const char *kind, zxid_t zxid, ch
         return err;
     unsigned n = 0;
     do
-        snprintf(out, STORE_NAME_MAX, "set-aside.%s.%" PRIx64 ".%u", kind, (uint64_t)zxid, ++n);
+        store_aside_name(out, kind, zxid, ++n);
     while (store_files_find(&files, out) != NULL);
     store_files_free(&files);
     return 0;
@@ -30,7 +30,7 @@ static int free_name(const struct recovery *r, const char *kind, zxid_t zxid, ch
 
 static bool rename_aside(struct recovery *r, int log, char out[STORE_NAME_MAX]) {
     const struct store_file *file = &r->logs.items[log];
-    int err = free_name(r, "log", file->zxid, out);
+    int err = free_name(r, STORE_ASIDE_LOG, file->zxid, out);
     if (err == 0 && !r->options->dry_run)
         err = r->disk->rename(r->disk->ctx, DISK_LOG, file->name, out);
     return err == 0 || recovery_disk_failed(r, err, "renaming", file->name);
@@ -62,10 +62,10 @@ static int copy_range(const struct disk *d, int from, int64_t start, int64_t end
 }
 
 /* Copies [start, end) of the log into a file of its own, durably. */
-static int keep_tail(struct recovery *r, int log_handle, zxid_t zxid, int64_t start, int64_t end,
+static int keep_tail(struct recovery *r, int log_handle, const char *kind, zxid_t zxid, int64_t start, int64_t end,
                      char name[STORE_NAME_MAX]) {
     const struct disk *d = r->disk;
-    int err = free_name(r, "tail", zxid, name);
+    int err = free_name(r, kind, zxid, name);
     if (err != 0)
         return err;
     int handle = d->open(d->ctx, DISK_LOG, name, DISK_CREATE);
@@ -121,7 +121,8 @@ static bool cut_file(struct recovery *r, int log, int64_t offset, int64_t data_e
     int handle = d->open(d->ctx, DISK_LOG, file->name, DISK_READWRITE);
     if (handle < 0)
         return recovery_disk_failed(r, handle, "opening", file->name);
-    int err = data_end > offset ? keep_tail(r, handle, file->zxid, offset, data_end, kept) : 0;
+    const char *kind = keep ? STORE_ASIDE_DAMAGED : STORE_ASIDE_TAIL;
+    int err = data_end > offset ? keep_tail(r, handle, kind, file->zxid, offset, data_end, kept) : 0;
     if (err != 0 || data_end <= offset)
         kept[0] = '\0';
     if (!keep && out_of_space(err)) {

@@ -1,5 +1,6 @@
 #include "store/retention.h"
 
+#include <stdlib.h>
 #include <string.h>
 
 #include "base/mem.h"
@@ -58,6 +59,28 @@ static void add(char (**names)[STORE_NAME_MAX], int *count, const char *name) {
     (*count)++;
 }
 
+static bool exact_tail_name(const struct store_file *file) {
+    char name[STORE_NAME_MAX];
+    const char *number = strrchr(file->name, '.');
+    store_aside_name(name, STORE_ASIDE_TAIL, file->zxid, (unsigned)strtoul(number + 1, NULL, 10));
+    return strcmp(name, file->name) == 0;
+}
+
+/* Ends that recovery cut off older logs: nobody will want to look at them when even the logs are gone. */
+static int plan_tails(const struct disk *d, zxid_t first_log, struct retention_plan *plan) {
+    struct store_files tails;
+    int err = store_files_list(d, DISK_LOG, STORE_ASIDE_TAIL, &tails);
+    if (err < 0)
+        return err;
+    for (int i = 0; i < tails.count; i++)
+        if (tails.items[i].zxid < first_log && exact_tail_name(&tails.items[i])) {
+            add(&plan->logs, &plan->log_count, tails.items[i].name);
+            plan->bytes += tails.items[i].size;
+        }
+    store_files_free(&tails);
+    return 0;
+}
+
 static int plan_logs(const struct disk *d, zxid_t zxid, bool tight, struct retention_plan *plan) {
     struct store_files logs;
     int err = store_files_list(d, DISK_LOG, "log", &logs);
@@ -69,6 +92,8 @@ static int plan_logs(const struct disk *d, zxid_t zxid, bool tight, struct reten
             add(&plan->logs, &plan->log_count, logs.items[i].name);
             plan->bytes += logs.items[i].size;
         }
+    if (err == 0 && logs.count > 0)
+        err = plan_tails(d, logs.items[first].zxid, plan);
     store_files_free(&logs);
     return err;
 }

@@ -20,7 +20,8 @@ struct retention_plan {
     int64_t bytes; /* that this frees on the log's disk, by the sizes of the files */
 };
 
-/* Reads both directories and decides: the newest valid snapshots stay, with every log that the oldest of them needs. Files
+/* Reads both directories and decides: the newest valid snapshots stay, with every log that the oldest of them needs; the tails
+ * that recovery cut off older logs go with these. Files
  * whose names do not parse exactly as ours, and everything newer than the oldest kept snapshot, are never touched; without a
  * valid snapshot nothing is. Valid means what can be told from outside, so the snapshot known_good stays with what it needs,
  * too, and fewer than keep stay only if it is among them. Returns 0 or a negative errno. Runs in a job. */

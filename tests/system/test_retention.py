@@ -119,6 +119,26 @@ class Retention(DirTest):
         for name in gone:
             self.assertRegex(server.log(), r"removed %s\b" % name)
 
+    def test_tails_of_older_logs(self):
+        """What recovery cut off a log goes when its time is over, and this is said; without retention it stays."""
+        server = self.started()
+        self.work(server)
+        server.stop()
+        tails = ["set-aside.tail.1.1", "set-aside.tail.ffff.1", "set-aside.damaged.1.1", "set-aside.log.1.1"]
+        for name in tails:
+            with open(os.path.join(server.version2, name), "wb") as f:
+                f.write(b"tail")
+        server.start()
+        server.stop()
+        self.assertLessEqual(set(tails), set(os.listdir(server.version2)))
+        server.options["autopurge.purgeInterval"] = 1
+        server.start()
+        self.check_kept(server, 3)
+        self.wait_for(lambda: tails[0] not in os.listdir(server.version2), what="removal of the tail")
+        server.stop()
+        self.assertLessEqual(set(tails[1:]), set(os.listdir(server.version2)))
+        self.assertIn("removed set-aside.tail.1.1", server.log())
+
     def test_what_does_not_parse_stays(self):
         """Java deletes such files; we keep what we do not know, whatever it is called."""
         server = self.started()

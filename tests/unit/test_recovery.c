@@ -218,8 +218,8 @@ START_TEST(damage_in_the_middle_is_cut_on_request) {
     fixture_recover(&f);
     ck_assert_msg(f.result.status == RECOVERY_OK, "%s", f.result.message);
     ck_assert(f.result.cut);
-    ck_assert_ptr_nonnull(strstr(f.result.message, "set-aside.tail.1.1"));
-    uint8_t *tail = simdisk_get(&f.disk, DISK_LOG, "set-aside.tail.1.1", &size);
+    ck_assert_ptr_nonnull(strstr(f.result.message, "set-aside.damaged.1.1"));
+    uint8_t *tail = simdisk_get(&f.disk, DISK_LOG, "set-aside.damaged.1.1", &size);
     ck_assert_uint_eq(size, 0x4b8 - 0x1f5);
     mem_free(tail);
     tail = simdisk_get(&f.disk, DISK_LOG, "log.1", &size);
@@ -671,7 +671,7 @@ START_TEST(damaged_end_before_a_later_log) {
         options.cut_damaged = true;
         recover();
         expect_ok(5, true);
-        ck_assert(exists("set-aside.log.7.1") && exists("set-aside.tail.1.1"));
+        ck_assert(exists("set-aside.log.7.1") && exists("set-aside.damaged.1.1"));
         l.bytes.data[at] ^= 1;
     }
     buf_free(&l.bytes);
@@ -688,7 +688,7 @@ START_TEST(missing_log) {
     recover();
     expect_ok(5, true);
     ck_assert_uint_eq(size_of("log.8"), 16);
-    ck_assert(exists("set-aside.tail.8.1"));
+    ck_assert(exists("set-aside.damaged.8.1"));
     options.cut_damaged = false;
     recover();
     expect_ok(5, false);
@@ -1220,7 +1220,7 @@ START_TEST(crash_while_cutting) {
             ck_assert(file_holds("log.7", later.data, later.len, 0) || file_holds("set-aside.log.7.1", later.data, later.len, 0));
             ck_assert(file_holds("log.a", last.data, last.len, 0) || file_holds("set-aside.log.a.1", last.data, last.len, 0));
             ck_assert_msg(file_holds("log.1", l.bytes.data, (size_t)l.offsets[6], 0) ||
-                              file_holds("set-aside.tail.1.1", l.bytes.data + l.offsets[2], tail, 0),
+                              file_holds("set-aside.damaged.1.1", l.bytes.data + l.offsets[2], tail, 0),
                           "crash at %d", (int)n);
             options.cut_damaged = false;
             recover();

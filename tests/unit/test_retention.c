@@ -132,6 +132,26 @@ START_TEST(fewer_are_kept_for_space) {
 }
 END_TEST
 
+/* Ends of logs that recovery cut off go when no snapshot is kept that is older. Nothing else that was set aside does. */
+START_TEST(tails_of_older_logs) {
+    static const zxid_t logs[] = {1, 5, 9};
+    static const char *const aside[] = {"set-aside.tail.1.1", "set-aside.tail.4.12", "set-aside.tail.5.1", "set-aside.tail.9.1",
+                                        "set-aside.tail.1", "set-aside.tail.01.1", "set-aside.tail.1.x", "set-aside.tail.1.1.bak",
+                                        "set-aside.damaged.1.1", "set-aside.log.1.1"};
+    put_logs(logs, ARRAY_LEN(logs));
+    for (size_t i = 0; i < ARRAY_LEN(aside); i++)
+        simdisk_put(&disk, DISK_LOG, aside[i], "tail", 4);
+    make_plan(1);
+    expect("", "");
+    put_snapshot_file(&disk, 6, SNAPSHOT_PLAIN);
+    make_plan(1);
+    expect("", "log.1 set-aside.tail.1.1 set-aside.tail.4.12");
+    put_snapshot_file(&disk, 0, SNAPSHOT_PLAIN);
+    make_plan(2);
+    expect("", "");
+}
+END_TEST
+
 START_TEST(nothing_without_a_snapshot) {
     static const zxid_t logs[] = {1, 5, 9};
     make_plan(3);
@@ -160,7 +180,7 @@ START_TEST(other_names_stay) {
     static const char *const names[] = {
         "log.1.bak", "log.old", "log.", "log.0x1", "log.01", "log.A", "log.-1", "log.1 ", "logs.1", "log.1.gz", "currentEpoch",
         "snapshot.1.bak", "snapshot.01", "snapshot.1.GZ", "snapshot.1.tmp", "snapshot.1.gz.gz", "snapshot.B", "zabra.synced",
-        "zabra.ballast", "zabra.snapshot.1.tmp", "set-aside.log.1.1", "set-aside.tail.1.1", "acceptedEpoch", "myid",
+        "zabra.ballast", "zabra.snapshot.1.tmp", "set-aside.log.1.1", "set-aside.damaged.1.1", "acceptedEpoch", "myid",
         "log.ffffffffffffffff", "log.1234567890123456789012345678901234567890123456789012345678901234567890",
         "snapshot.1.a-very-long-suffix-that-does-not-fit-into-any-of-our-own-names-at-all-because-it-is-so-long"};
     static const zxid_t logs[] = {0x10, 0x20, 0x30};
@@ -279,6 +299,7 @@ int main(void) {
     tcase_add_test(tc, the_one_that_was_read_stays);
     tcase_add_test(tc, log_that_begins_right_at_the_snapshot);
     tcase_add_test(tc, fewer_are_kept_for_space);
+    tcase_add_test(tc, tails_of_older_logs);
     tcase_add_test(tc, nothing_without_a_snapshot);
     tcase_add_test(tc, incomplete_snapshots_do_not_count);
     tcase_add_test(tc, other_names_stay);
