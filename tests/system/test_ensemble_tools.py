@@ -11,6 +11,7 @@ from lib.server import ON_JAVA, _REPO, _free_port
 from lib.wire import DEADLINE
 
 RUN_TIME = 120
+JAVA = shutil.which("java") and os.path.exists("/usr/share/java/zookeeper.jar")
 
 
 def program_of_zabra():
@@ -64,7 +65,7 @@ class CreateClusterTest(ToolTest):
     def status(self):
         return {line.split()[0]: line for line in self.run_tool(*self.tool("status")).stdout.splitlines()[1:]}
 
-    @unittest.skipUnless(shutil.which("java") and os.path.exists("/usr/share/java/zookeeper.jar"), "no Java server here")
+    @unittest.skipUnless(JAVA, "no Java server here")
     def test_an_ensemble_of_java_servers(self):
         hosts = ["127.0.0.1:%d" % (self.base + n) for n in (1, 2, 3, 4)]
         self.assertIn(",".join(hosts), self.start("--servers", "3", "--observers", "1", "--mixed", "4"))
@@ -95,6 +96,24 @@ class CreateClusterTest(ToolTest):
         self.succeed(*self.tool("stop"))
         self.succeed(*self.tool("clean"))
         self.assertFalse(os.path.exists(self.cluster))
+
+    @unittest.skipUnless(JAVA, "no Java server here")
+    def test_a_mixed_ensemble(self):
+        self.start("--servers", "3", "--observers", "1", "--mixed", "1")
+        table = self.status()
+        self.assertIn("Java", table["1"])
+        self.assertIn("zabra", table["2"])
+        self.assertEqual(sum("leader" in line for line in table.values()), 1, table)
+        for number in range(1, 5):
+            client = KazooClient(hosts="127.0.0.1:%d" % (self.base + number))
+            client.start(DEADLINE)
+            client.create("/by-%d" % number)
+            client.sync("/")
+            self.assertIn("by-%d" % number, client.get_children("/"))
+            client.stop()
+            client.close()
+        self.succeed(*self.tool("stop"))
+        self.succeed(*self.tool("clean"))
 
     def test_one_zabra_server(self):
         self.start("--servers", "1", "--set", "snapCount=1000")
