@@ -182,6 +182,7 @@ static void current_written(struct quorum *q) {
     struct member *m;
     l->current_durable = true;
     s->last_prepared = zxid_make(l->epoch, 0);
+    quorum_first_version(q, l->epoch);
     LIST_FOREACH(m, &l->members, struct member, link_in_leader)
         if (m->state == MEMBER_EPOCH_ACKED && !m->gone)
             synchronise(m);
@@ -546,6 +547,7 @@ static void count_new_leader(struct leader *l, int64_t sid) {
     l->serving = true;
     l->serving_since = now_of(l).mono;
     log_info("leading epoch %" PRId64, l->epoch);
+    quorum_activate_config(q, -1);
     quorum_established(q, l->epoch);
     server_serve(q->s, &role_leader);
     LIST_FOREACH(m, &l->members, struct member, link_in_leader)

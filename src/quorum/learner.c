@@ -77,6 +77,7 @@ struct learner {
     zxid_t acked;     /* all proposals up to it were acknowledged */
     zxid_t accepted;  /* the newest proposal of this link; 0 = none */
     zxid_t history_end; /* the last one before NEWLEADER */
+    bool config_comes; /* NEWLEADER had a configuration, which UPTODATE makes active */
     bool acks;        /* NEWLEADER was acknowledged */
     zxid_t snap_zxid;
     struct snapscan scan;
@@ -226,6 +227,7 @@ static void reload_done(struct log_cmd *cmd) {
         if (r->tmp_name[0] != '\0' && s->last_applied < r->zxid)
             s->last_applied = s->last_prepared = s->logged = s->committed = r->zxid;
         log_info("the database is at 0x%llx now", (unsigned long long)s->last_applied);
+        quorum_show_config(q);
     }
     reload_free(r);
     mem_free(r);
@@ -414,6 +416,8 @@ static bool accept(struct learner *l, struct slice payload) {
     }
     metric_count(&s->metrics, METRIC_LEARNER_PROPOSAL_RECEIVED_COUNT, 1);
     metric_sample(&s->metrics, METRIC_PROPOSAL_LATENCY, (uint64_t)i64_max(0, s->now.wall_ms - h.time_ms));
+    if (t.type == OP_RECONFIG)
+        quorum_see_config(l->q, t.data);
     pipeline_accept(s, h.zxid, payload);
     if (zxid_epoch(h.zxid) == l->epoch) {
         if (l->accepted == 0)
@@ -439,6 +443,10 @@ static void take_new_leader(struct learner *l, const struct quorum_packet *p) {
     if (zxid_epoch(p->zxid) != l->epoch || zxid_counter(p->zxid) != 0) {
         quorum_leave(l->q, "NEWLEADER 0x%llx in epoch %" PRId64, (unsigned long long)p->zxid, l->epoch);
         return;
+    }
+    if (p->data.len > 1) {
+        quorum_see_config(l->q, p->data);
+        l->config_comes = true;
     }
     l->state = LEARNER_NEWLEADER;
     l->history_end = l->q->s->last_prepared;
@@ -472,6 +480,10 @@ static void take_up_to_date(struct learner *l) {
     struct quorum *q = l->q;
     if (l->state != LEARNER_SYNCED) {
         quorum_leave(q, "UPTODATE comes too early");
+        return;
+    }
+    if (l->config_comes && quorum_activate_config(q, -1)) {
+        quorum_leave(q, "another configuration is active");
         return;
     }
     if (l->observes && !quorum_observer(q)) {
@@ -541,10 +553,19 @@ static void answer_synced(struct learner *l) {
     }
 }
 
+/* A committed reconfiguration. An observer gets its transaction in the same packet. */
 static void take_activation(struct learner *l, const struct quorum_packet *p) {
-    (void)p;
-    /* Following a reconfiguration belongs to a later version; until then the member takes its configuration from the file. */
-    quorum_leave(l->q, "the leader activates another configuration, which this version does not follow");
+    int64_t designated;
+    struct slice txn;
+    if (!activation_get(p->data, &designated, &txn)) {
+        quorum_leave(l->q, "%s does not decode", packet_name(p->type));
+        return;
+    }
+    if (p->type == PACKET_INFORM_AND_ACTIVATE && !accept(l, txn))
+        return;
+    commit(l, p->zxid);
+    if (!l->q->leaving && quorum_activate_config(l->q, designated))
+        quorum_leave(l->q, "another configuration is active");
 }
 
 static void take_stream_packet(struct learner *l, const struct quorum_packet *p) {

@@ -14,6 +14,14 @@
 #include "server/history.h"
 #include "store/rewind.h"
 
+#define CONFIG_BYTES_MAX (1 << 20)
+#define SWAP_POINTERS(a, b)                                                                                            \
+    do {                                                                                                               \
+        struct qconfig *swap_ = (a);                                                                                   \
+        (a) = (b);                                                                                                     \
+        (b) = swap_;                                                                                                   \
+    } while (0)
+
 int64_t quorum_ticks_ms(const struct quorum *q, int64_t ticks) { return q->s->config->tick_time_ms * ticks; }
 
 bool quorum_observer(const struct quorum *q) {
@@ -29,6 +37,120 @@ void voter_set_add(const struct quorum *q, struct voter_set *v, int64_t sid) {
 bool voter_set_is_quorum(const struct quorum *q, const struct voter_set *v) {
     return qconfig_is_quorum(q->committed, v->committed) &&
            (q->last_seen->version <= q->committed->version || qconfig_is_quorum(q->last_seen, v->last_seen));
+}
+
+/* ------------------------------------------------------------------ configurations */
+
+/* Where a member keeps a configuration that is newer than the one in its zoo.cfg. */
+#define CONFIG_NAME "zabra.members"
+
+struct config_write {
+    struct log_cmd cmd;
+    struct quorum *q;
+    struct buf text;
+};
+
+static void config_written(struct log_cmd *cmd) {
+    struct config_write *w = CONTAINER_OF(cmd, struct config_write, cmd);
+    if (cmd->err != 0)
+        server_fail(w->q->s, "%s could not be written: %s", CONFIG_NAME, strerror(-cmd->err));
+    buf_free(&w->text);
+    mem_free(w);
+}
+
+static void save_config(struct quorum *q) {
+    struct config_write *w = mem_calloc(1, sizeof *w);
+    w->q = q;
+    qconfig_text(q->committed, &w->text);
+    w->cmd.type = LOG_CMD_ATOMIC;
+    w->cmd.dir = DISK_SNAP;
+    w->cmd.done = config_written;
+    snprintf(w->cmd.name, sizeof w->cmd.name, "%s", CONFIG_NAME);
+    w->cmd.content = w->text.data;
+    w->cmd.content_size = w->text.len;
+    server_order(q->s, &w->cmd);
+}
+
+/* Replaces *config by the saved one if that is newer. */
+static void load_config(struct server *s, struct qconfig **config) {
+    char error[256];
+    struct buf text = BUF_INIT;
+    const struct disk *d = s->env.disk;
+    int handle = s->config->reconfig_enabled ? d->open(d->ctx, DISK_SNAP, CONFIG_NAME, DISK_READ) : -1;
+    if (handle < 0)
+        return;
+    int64_t size = d->size(d->ctx, handle);
+    if (size > 0 && size < CONFIG_BYTES_MAX) {
+        ssize_t n = disk_read_full(d, handle, buf_tail(&text, (size_t)size), (size_t)size, 0);
+        text.len = n > 0 ? (size_t)n : 0;
+    }
+    d->close(d->ctx, handle);
+    struct qconfig *saved = qconfig_parse((struct slice){(const char *)text.data, text.len}, true, error, sizeof error);
+    if (saved == NULL)
+        log_warn("%s is not used: %s", CONFIG_NAME, error);
+    else if (saved->version > (*config)->version)
+        SWAP_POINTERS(*config, saved);
+    qconfig_unref(saved);
+    buf_free(&text);
+}
+
+void quorum_show_config(struct quorum *q) {
+    struct server *s = q->s;
+    struct znode *n = tree_find(s->tree, SLICE_LIT("/zookeeper/config"));
+    if (n != NULL)
+        tree_set_data(s->tree, n, (struct slice){(const char *)q->config_text.data, q->config_text.len}, -1,
+                      q->committed->version, s->now.wall_ms);
+}
+
+static void use_configs(struct quorum *q) {
+    struct qconfig *last_seen = q->last_seen->version > q->committed->version ? q->last_seen : NULL;
+    buf_clear(&q->config_text);
+    qconfig_text(q->committed, &q->config_text);
+    election_set_configs(q->election, q->committed, last_seen);
+    mesh_set_configs(q->mesh, q->committed, last_seen);
+}
+
+static void adopt_last_seen(struct quorum *q, struct qconfig *c) {
+    qconfig_unref(q->last_seen);
+    q->last_seen = qconfig_ref(c);
+    use_configs(q);
+}
+
+void quorum_see_config(struct quorum *q, struct slice text) {
+    char error[256];
+    if (!q->s->config->reconfig_enabled)
+        return;
+    struct qconfig *seen = qconfig_parse(text, true, error, sizeof error);
+    if (seen == NULL)
+        log_warn("a configuration from the leader is not understood: %s", error);
+    else if (seen->version > q->last_seen->version)
+        adopt_last_seen(q, seen);
+    qconfig_unref(seen);
+}
+
+void quorum_first_version(struct quorum *q, int64_t epoch) {
+    if (!q->s->config->reconfig_enabled || q->committed->version != 0 || q->last_seen->version != 0)
+        return;
+    struct qconfig *first = qconfig_with_version(q->committed, zxid_make(epoch, 0));
+    adopt_last_seen(q, first);
+    qconfig_unref(first);
+}
+
+bool quorum_activate_config(struct quorum *q, int64_t designated) {
+    struct qconfig *old = q->committed;
+    bool observed = quorum_observer(q);
+    if (!q->s->config->reconfig_enabled || q->last_seen->version <= old->version)
+        return false;
+    log_info("configuration %" PRIx64 " is active, before it was %" PRIx64, (uint64_t)q->last_seen->version,
+             (uint64_t)old->version);
+    q->committed = qconfig_ref(q->last_seen);
+    use_configs(q);
+    quorum_show_config(q);
+    save_config(q);
+    bool other_leader = designated != -1 ? designated != q->leader_sid : qconfig_voter_bit(q->committed, q->leader_sid) == 0;
+    bool other_role = observed != quorum_observer(q);
+    qconfig_unref(old);
+    return other_leader || other_role;
 }
 
 /* ------------------------------------------------------------------ epoch files */
@@ -95,11 +217,26 @@ static void decided(void *ctx, enum peer_state state, const struct vote *v) {
     q->leader_sid = v->leader;
 }
 
-/* Another configuration is taken from the file only. */
+/* Taken over by the next turn: the election must not change while it tells. */
 static bool config_heard(void *ctx, struct qconfig *heard) {
-    (void)ctx;
-    (void)heard;
-    return false;
+    struct quorum *q = ctx;
+    if (!q->s->config->reconfig_enabled)
+        return false;
+    qconfig_unref(q->heard);
+    q->heard = qconfig_ref(heard);
+    return true;
+}
+
+static void adopt_heard(struct quorum *q) {
+    struct qconfig *heard = q->heard;
+    q->heard = NULL;
+    if (q->phase == QUORUM_LOOKING && !q->decided && heard->version > q->committed->version) {
+        log_info("another member knows a newer configuration");
+        adopt_last_seen(q, heard);
+        quorum_activate_config(q, -1);
+        q->phase = QUORUM_SETTLING;
+    }
+    qconfig_unref(heard);
 }
 
 static const struct election_env election_env = {.send = send_notification,
@@ -229,10 +366,35 @@ static void begin_round(struct quorum *q) {
     election_look(q->election, zxid, q->epochs.current, q->s->now);
 }
 
+static void start_election(struct quorum *q) {
+    const struct config *c = q->s->config;
+    const struct qserver *self = qconfig_find(q->committed, q->sid);
+    if (self == NULL)
+        self = qconfig_find(q->own, q->sid);
+    struct link_address *own = mem_calloc((size_t)self->address_count, sizeof *own);
+    for (int i = 0; i < self->address_count; i++)
+        own[i] = (struct link_address){self->addresses[i].host, self->addresses[i].election_port};
+    struct mesh_options mesh = {.sid = q->sid, .addresses = own, .address_count = self->address_count};
+    struct election_options election = {.sid = q->sid,
+                                        .observer = self->observer,
+                                        .min_interval_ms = c->notification_interval_min_ms,
+                                        .max_interval_ms = c->notification_interval_max_ms};
+    q->election_observes = self->observer;
+    q->election = election_new(&election, &election_env, q, q->committed, NULL);
+    q->mesh = mesh_new(&mesh, q->links, q->links_ctx, &mesh_env, q, q->committed, NULL, q->s->now);
+    mem_free(own);
+}
+
 static void look(struct quorum *q) {
     struct server *s = q->s;
     if (s->orders_pending != 0 || !server_settle(s))
         return;
+    if (quorum_observer(q) != q->election_observes) {
+        mesh_free(q->mesh);
+        election_free(q->election);
+        start_election(q);
+        use_configs(q);
+    }
     q->phase = QUORUM_LOOKING;
     q->looking_since = s->now.mono;
     metric_count(&s->metrics, METRIC_LOOKING_COUNT, 1);
@@ -267,6 +429,8 @@ void quorum_turn(struct quorum *q) {
         leader_turn(q->leader);
     if (q->learner != NULL && !q->leaving)
         learner_turn(q->learner);
+    if (q->heard != NULL)
+        adopt_heard(q);
     if (q->leaving)
         leave_role(q);
     if (q->phase == QUORUM_SETTLING)
@@ -303,22 +467,6 @@ void quorum_accepted(struct quorum *q, enum link_port port, struct link *l) {
 
 /* ------------------------------------------------------------------ life */
 
-static void start_election(struct quorum *q) {
-    const struct config *c = q->s->config;
-    const struct qserver *self = qconfig_find(q->committed, q->sid);
-    struct link_address *own = mem_calloc((size_t)self->address_count, sizeof *own);
-    for (int i = 0; i < self->address_count; i++)
-        own[i] = (struct link_address){self->addresses[i].host, self->addresses[i].election_port};
-    struct mesh_options mesh = {.sid = q->sid, .addresses = own, .address_count = self->address_count};
-    struct election_options election = {.sid = q->sid,
-                                        .observer = self->observer,
-                                        .min_interval_ms = c->notification_interval_min_ms,
-                                        .max_interval_ms = c->notification_interval_max_ms};
-    q->election = election_new(&election, &election_env, q, q->committed, NULL);
-    q->mesh = mesh_new(&mesh, q->links, q->links_ctx, &mesh_env, q, q->committed, NULL, q->s->now);
-    mem_free(own);
-}
-
 struct quorum *quorum_new(struct server *s, struct qconfig *config, int64_t sid, const struct link_ops *links,
                           void *links_ctx, char *error, size_t error_size) {
     struct epochs epochs;
@@ -331,6 +479,8 @@ struct quorum *quorum_new(struct server *s, struct qconfig *config, int64_t sid,
     struct quorum *q = mem_calloc(1, sizeof *q);
     q->s = s;
     q->sid = sid;
+    q->own = qconfig_ref(config);
+    load_config(s, &config);
     q->committed = config;
     q->last_seen = qconfig_ref(config);
     q->links = links;
@@ -341,8 +491,9 @@ struct quorum *quorum_new(struct server *s, struct qconfig *config, int64_t sid,
     q->no_history = s->last_applied == 0 && epochs.accepted == 0;
     q->marked = store_is_marked(s->env.disk);
     s->quorum = q;
-    qconfig_text(config, &q->config_text);
     start_election(q);
+    use_configs(q);
+    quorum_show_config(q);
     return q;
 }
 
@@ -360,6 +511,8 @@ void quorum_free(struct quorum *q) {
     buf_free(&q->config_text);
     qconfig_unref(q->committed);
     qconfig_unref(q->last_seen);
+    qconfig_unref(q->own);
+    qconfig_unref(q->heard);
     q->s->quorum = NULL;
     mem_free(q);
 }

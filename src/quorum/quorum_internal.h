@@ -19,6 +19,8 @@ struct quorum {
     struct server *s;
     int64_t sid;
     struct qconfig *committed, *last_seen;
+    struct qconfig *heard; /* a newer one, from another member; not taken over yet */
+    struct qconfig *own; /* from our own file: where we listen, should the others not list us any more */
     struct buf config_text; /* of the committed one */
     const struct link_ops *links;
     void *links_ctx;
@@ -30,6 +32,7 @@ struct quorum {
     struct leader *leader;
     struct learner *learner;
 
+    bool election_observes; /* the role that the election was made for */
     struct election *election;
     struct mesh *mesh;
     /* This member has lost its history, or never had one: see untrusted() in quorum.c. */
@@ -47,6 +50,16 @@ void quorum_leave(struct quorum *q, const char *fmt, ...) PRINTF_LIKE(2, 3);
 void quorum_write_epoch(struct quorum *q, const char *name, int64_t epoch, void (*done)(struct quorum *q));
 /* The history of this epoch is ours: what we tell those who look for a leader. */
 void quorum_established(struct quorum *q, int64_t epoch);
+/* A configuration that was proposed, or that a new leader goes by: from now on it counts where quorums are asked for, beside the
+ * committed one. Nothing happens without reconfigEnabled, or if it is not newer. */
+void quorum_see_config(struct quorum *q, struct slice text);
+/* A leader whose configuration has no version yet gives it one, which its first quorum agrees on. */
+void quorum_first_version(struct quorum *q, int64_t epoch);
+/* The last seen configuration is committed. True if our own role, or the leader (designated: -1 = not told), is another one in
+ * it, so that this role must end. */
+bool quorum_activate_config(struct quorum *q, int64_t designated);
+/* Puts the committed configuration into /zookeeper/config: after the database was replaced. */
+void quorum_show_config(struct quorum *q);
 bool quorum_observer(const struct quorum *q);
 /* It follows like an observer, whatever it is configured as, until it has a history again. */
 bool quorum_untrusted(const struct quorum *q);

@@ -250,10 +250,30 @@ START_TEST(wiped_voter_elects_nobody) {
 }
 END_TEST
 
+/* With reconfigEnabled the first leader gives the configuration a version; without it stays at 0. */
+static void expect_config(const char *enabled, const char *last_line) {
+    struct testensemble *e = testensemble_new(3, 1, (const char *[]){"reconfigEnabled", enabled, NULL});
+    testensemble_elect(e);
+    testensemble_run(e, 100);
+    for (int sid = 1; sid <= 4; sid++) {
+        struct slice text = znode_data(tree_find(e->servers[sid]->server->tree, SLICE_LIT("/zookeeper/config")));
+        ck_assert_uint_gt(text.len, strlen(last_line));
+        ck_assert_int_eq(memcmp(text.data + text.len - strlen(last_line), last_line, strlen(last_line)), 0);
+    }
+    testensemble_expect_equal(e);
+    testensemble_free(e);
+}
+
+START_TEST(configuration_gets_a_version) {
+    expect_config("true", "\nversion=100000000");
+    expect_config("false", "\nversion=0");
+}
+END_TEST
+
 int main(void) {
     Suite *suite = suite_create("quorum");
     ADD(suite, "serve", three_elect_and_serve, observers_follow, sync_sees_what_was_written_elsewhere,
-        deposed_leader_confirms_no_sync, session_moves_between_members);
+        deposed_leader_confirms_no_sync, configuration_gets_a_version, session_moves_between_members);
     ADD(suite, "away", leader_stops_and_comes_back, leader_is_killed_and_comes_back, leader_loses_power_and_comes_back,
         divergent_tail_is_forgotten, wiped_voter_elects_nobody, member_without_history_gets_a_snapshot);
     return run_suite(suite);
