@@ -224,21 +224,28 @@ static void answer_failed_multi(struct buf *body, struct slice rest) {
         put_error_result(body, sub.type == OP_ERROR ? sub.err : ZK_OK);
 }
 
-static bool multi_has_error(struct slice rest) {
+/* The first error, which is why the others failed. ZK_OK if there is none. */
+static int multi_error(struct slice rest, bool *failed) {
     struct txn sub;
     bool bad;
-    while (txn_sub_next(&rest, &sub, &bad))
-        if (sub.type == OP_ERROR)
-            return true;
-    return false;
+    *failed = false;
+    while (txn_sub_next(&rest, &sub, &bad)) {
+        if (sub.type != OP_ERROR)
+            continue;
+        *failed = true;
+        return sub.err;
+    }
+    return ZK_OK;
 }
 
-static void apply_multi(struct applying *a, const struct txn *t, const struct request *r) {
+/* The result of a multi as a whole: a moved session's is an error, all other errors are answered one by one. */
+static int apply_multi(struct applying *a, const struct txn *t, const struct request *r) {
     struct slice rest = t->rest;
     size_t index = 0;
     struct txn sub;
-    bool bad = false;
-    if (multi_has_error(rest)) {
+    bool bad = false, failed;
+    int err = multi_error(rest, &failed);
+    if (failed) {
         if (a->body != NULL)
             answer_failed_multi(a->body, rest);
     } else {
@@ -248,10 +255,10 @@ static void apply_multi(struct applying *a, const struct txn *t, const struct re
             index++;
             if (a->body != NULL)
                 multi_header_put(a->body, (struct multi_header){.type = result_type(a, sub.type)});
-            int err = apply_op(a, &sub);
-            if (err != ZK_OK && a->body != NULL) {
+            int sub_err = apply_op(a, &sub);
+            if (sub_err != ZK_OK && a->body != NULL) {
                 a->body->len = start;
-                put_error_result(a->body, err);
+                put_error_result(a->body, sub_err);
             }
         }
     }
@@ -260,6 +267,7 @@ static void apply_multi(struct applying *a, const struct txn *t, const struct re
                   (unsigned long long)a->h.zxid);
     if (a->body != NULL)
         multi_header_put(a->body, (struct multi_header){.type = OP_ERROR, .done = true, .err = -1});
+    return err == ZK_SESSION_MOVED ? err : ZK_OK;
 }
 
 /* ------------------------------------------------------------------ sessions */
@@ -347,6 +355,11 @@ static void answer(struct server *s, struct request *r, int err) {
         connect_reply(s, c, session_find(&s->sessions, r->session_id));
         return;
     }
+    if (err == ZK_SESSION_MOVED) {
+        log_info("%s: session 0x%llx has moved to another server, closing", c->peer, (unsigned long long)r->session_id);
+        conn_close_later(c, CONN_CLOSE_NOW);
+        return;
+    }
     send_reply(s, r, err);
     if (r->op == OP_CLOSE_SESSION)
         conn_close_later(c, CONN_CLOSE_FLUSH);
@@ -368,7 +381,7 @@ bool apply_payload(struct server *s, struct slice payload, struct request *r) {
     }
     switch (t.type) {
     case OP_MULTI:
-        apply_multi(&a, &t, r);
+        err = apply_multi(&a, &t, r);
         break;
     case OP_CREATE_SESSION:
         apply_create_session(&a, &t);

@@ -203,6 +203,14 @@ START_TEST(session_moves_between_members) {
         char path[24];
         snprintf(path, sizeof path, "/moved%d", sid);
         put(e, b, path);
+        /* The old connection is closed without a reply as soon as it writes. */
+        struct testframe f;
+        if (a->conn != NULL)
+            testclient_create(a, "/old", "", CREATE_PERSISTENT);
+        testensemble_run(e, 50);
+        ck_assert(!testclient_next(a, &f));
+        ck_assert_ptr_null(a->conn);
+        ck_assert_ptr_null(tree_find(e->servers[1]->server->tree, SLICE_LIT("/old")));
         a = b;
     }
     ck_assert_ptr_nonnull(tree_find(e->servers[2]->server->tree, SLICE_LIT("/mine")));
