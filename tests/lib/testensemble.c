@@ -5,10 +5,13 @@
 #include <stdlib.h>
 
 #include "base/mem.h"
+#include "quorum/election.h"
+#include "quorum/quorum_internal.h"
 #include "server/history.h"
 
 #define PORTS_FROM 1000 /* quorum port of sid n: 1000 + n; election port: 2000 + n */
 #define PATIENCE_MS 60000
+#define CLOSE_MS 1000 /* less than any limit of silence */
 
 #define ENSURE(condition, ...)                                                                                         \
     do {                                                                                                               \
@@ -40,11 +43,13 @@ struct testlink {
     bool gone;             /* closed by its owner, freed soon */
     bool paused, again;
     int64_t due_ms; /* of the answer to the dialling */
+    int64_t give_up_ms;
     struct list flights; /* towards us */
     struct buf in;
 };
 
 static int64_t now_ms(const struct testensemble *e) { return mono_ms(e->now.mono); }
+static bool alive(const struct testensemble *e, int sid) { return e->up[sid] || e->peers[sid] != NULL; }
 
 static struct testlink *new_link(struct testensemble *e, int sid, int peer_sid, enum link_port port) {
     struct testlink *t = mem_calloc(1, sizeof *t);
@@ -86,11 +91,11 @@ static struct link *dial(void *ctx, const struct link_address *addresses, int co
     struct testensemble *e = ts->ensemble;
     int port = addresses[0].port;
     (void)count;
-    (void)timeout_ms;
     struct testlink *t = new_link(e, ts->sid, port % 1000, port >= 2000 ? LINK_ELECTION : LINK_QUORUM);
     t->link.events = events;
     t->link.owner = owner;
     t->due_ms = now_ms(e) + e->delay_ms;
+    t->give_up_ms = now_ms(e) + timeout_ms;
     return &t->link;
 }
 
@@ -134,16 +139,21 @@ static const struct link_ops ops = {.dial = dial, .send = send_bytes, .close = c
 static void tell_closed(struct testlink *t, const char *why) {
     t->state = END_CLOSED;
     t->gone = true;
-    if (t->link.events != NULL && t->e->up[t->sid])
+    if (t->link.events != NULL && alive(t->e, t->sid))
         t->link.events->closed(&t->link, why);
 }
+
+static void peer_accepted(struct testpeer *p, struct link *l);
 
 static void answer_dial(struct testlink *t) {
     struct testensemble *e = t->e;
     int to = t->peer_sid;
-    if (e->cut[t->sid][to] || e->cut[to][t->sid])
-        return; /* nobody answers */
-    if (to < 1 || to > e->count || !e->up[to] || !e->listening[to][t->port]) {
+    if (e->cut[t->sid][to] || e->cut[to][t->sid]) {
+        if (now_ms(e) >= t->give_up_ms) /* nobody answers */
+            tell_closed(t, "timed out");
+        return;
+    }
+    if (to < 1 || to > e->count || !alive(e, to) || !e->listening[to][t->port]) {
         tell_closed(t, "refused");
         return;
     }
@@ -151,7 +161,10 @@ static void answer_dial(struct testlink *t) {
     other->state = t->state = END_OPEN;
     other->peer = t;
     t->peer = other;
-    quorum_accepted(e->servers[to]->server->quorum, t->port, &other->link);
+    if (e->peers[to] != NULL)
+        peer_accepted(e->peers[to], &other->link);
+    else
+        quorum_accepted(e->servers[to]->server->quorum, t->port, &other->link);
     t->link.events->opened(&t->link);
 }
 
@@ -187,7 +200,7 @@ static void deliver(struct testlink *t) {
 static void move_links(struct testensemble *e) {
     struct testlink *t;
     LIST_FOREACH(t, &e->links, struct testlink, all) {
-        if (!t->gone && e->up[t->sid]) {
+        if (!t->gone && alive(e, t->sid)) {
             if (t->state == END_DIALLING && t->due_ms <= now_ms(e))
                 answer_dial(t);
             else if (t->state == END_OPEN)
@@ -255,8 +268,11 @@ void testensemble_start(struct testensemble *e, int sid) {
 }
 
 void testensemble_free(struct testensemble *e) {
-    for (int sid = 1; sid <= e->count; sid++)
+    for (int sid = 1; sid <= e->count; sid++) {
         testserver_free(e->servers[sid]);
+        if (e->peers[sid] != NULL)
+            testpeer_free(e->peers[sid]);
+    }
     while (!list_empty(&e->links))
         free_link(LIST_FIRST(&e->links, struct testlink, all));
     buf_free(&e->config);
@@ -265,17 +281,21 @@ void testensemble_free(struct testensemble *e) {
 
 /* ------------------------------------------------------------------ time */
 
+void testensemble_run_links(struct testensemble *e) {
+    e->now.mono.us += 1000;
+    e->now.wall_ms++;
+    for (int sid = 1; sid <= e->count; sid++) {
+        if (!e->up[sid])
+            continue;
+        e->servers[sid]->now = e->now;
+        quorum_set_now(e->servers[sid]->server->quorum, e->now);
+    }
+    move_links(e);
+}
+
 void testensemble_run(struct testensemble *e, int64_t ms) {
     for (; ms > 0; ms--) {
-        e->now.mono.us += 1000;
-        e->now.wall_ms++;
-        for (int sid = 1; sid <= e->count; sid++) {
-            if (!e->up[sid])
-                continue;
-            e->servers[sid]->now = e->now;
-            e->servers[sid]->server->now = e->now;
-        }
-        move_links(e);
+        testensemble_run_links(e);
         for (int sid = 1; sid <= e->count; sid++)
             for (int turns = 0; e->up[sid] && turns < 20 && testserver_turn(e->servers[sid]); turns++)
                 ;
@@ -339,4 +359,136 @@ void testensemble_expect_equal(struct testensemble *e) {
         ck_assert_uint_eq(tree_count(s->tree), tree_count(first->tree));
         ck_assert_uint_eq(s->sessions.by_id.count, first->sessions.by_id.count);
     }
+}
+
+/* ------------------------------------------------------------------ members that do what the test says */
+
+static void peer_opened(struct link *l) { (void)l; }
+
+static size_t peer_received(struct link *l, const uint8_t *data, size_t len) {
+    struct testpeer *p = l->owner;
+    if (p->link == l)
+        buf_append(&p->in, data, len);
+    return len;
+}
+
+static void peer_closed(struct link *l, const char *reason) {
+    struct testpeer *p = l->owner;
+    (void)reason;
+    p->closed++;
+    if (p->link == l)
+        p->link = NULL;
+}
+
+static const struct link_events peer_events = {.opened = peer_opened, .received = peer_received, .closed = peer_closed};
+
+static void peer_takes(struct testpeer *p, struct link *l) {
+    l->events = &peer_events;
+    l->owner = p;
+    p->link = l;
+    buf_clear(&p->in);
+    p->in_start = 0;
+}
+
+static void peer_accepted(struct testpeer *p, struct link *l) { peer_takes(p, l); }
+
+struct testpeer *testpeer_new(struct testensemble *e, int sid) {
+    struct testpeer *p = mem_calloc(1, sizeof *p);
+    ENSURE(!e->up[sid] && e->peers[sid] == NULL, "there is one");
+    p->e = e;
+    p->sid = sid;
+    e->peers[sid] = p;
+    e->listening[sid][LINK_QUORUM] = true;
+    return p;
+}
+
+void testpeer_free(struct testpeer *p) {
+    struct testensemble *e = p->e;
+    struct testlink *t;
+    e->peers[p->sid] = NULL;
+    e->listening[p->sid][LINK_QUORUM] = false;
+    LIST_FOREACH(t, &e->links, struct testlink, all) {
+        if (t->sid != p->sid)
+            continue;
+        if (!t->gone)
+            fly(t, NULL, 0, true);
+        free_link(t);
+    }
+    buf_free(&p->in);
+    mem_free(p);
+}
+
+void testpeer_dial(struct testpeer *p, int to) {
+    struct testensemble *e = p->e;
+    struct testlink *t = new_link(e, p->sid, to, LINK_QUORUM);
+    t->due_ms = now_ms(e) + e->delay_ms;
+    t->give_up_ms = INT64_MAX;
+    peer_takes(p, &t->link);
+    for (int ms = 0; ms < 1000 && t->state == END_DIALLING; ms++)
+        testensemble_run(e, 1);
+    ENSURE(p->link != NULL && t->state == END_OPEN, "the link is not accepted");
+}
+
+void testpeer_hang_up(struct testpeer *p) {
+    if (p->link != NULL)
+        close_link(NULL, p->link);
+    p->link = NULL;
+}
+
+void testpeer_bytes(struct testpeer *p, const void *data, size_t len) {
+    ENSURE(p->link != NULL, "there is no link");
+    send_bytes(NULL, p->link, data, len);
+}
+
+void testpeer_send(struct testpeer *p, int32_t type, zxid_t zxid, struct slice data) {
+    struct buf b = BUF_INIT;
+    quorum_packet_put(&b, &(struct quorum_packet){.type = type, .zxid = zxid, .data = data});
+    testpeer_bytes(p, b.data, b.len);
+    buf_free(&b);
+}
+
+bool testpeer_next(struct testpeer *p, struct quorum_packet *packet, int64_t ms) {
+    size_t used;
+    for (;; ms--) {
+        enum packet_result result = quorum_packet_get(p->in.data + p->in_start, p->in.len - p->in_start, 1 << 24, packet, &used);
+        ENSURE(result != PACKET_MALFORMED, "a packet that does not decode");
+        if (result == PACKET_COMPLETE) {
+            p->in_start += used;
+            return true;
+        }
+        if (ms <= 0)
+            return false;
+        testensemble_run(p->e, 1);
+    }
+}
+
+struct quorum_packet testpeer_expect(struct testpeer *p, int32_t type) {
+    struct quorum_packet packet;
+    while (testpeer_next(p, &packet, PATIENCE_MS)) {
+        if (packet.type == PACKET_PING && type != PACKET_PING)
+            continue;
+        ENSURE(packet.type == type, "%s 0x%llx instead of %s", packet_name(packet.type), (unsigned long long)packet.zxid,
+               packet_name(type));
+        return packet;
+    }
+    ck_abort_msg("no %s%s", packet_name(type), p->link == NULL ? ": the link is closed" : "");
+}
+
+void testpeer_expect_closed(struct testpeer *p) {
+    for (int64_t ms = 0; ms < CLOSE_MS && p->link != NULL; ms++)
+        testensemble_run(p->e, 1);
+    ENSURE(p->link == NULL, "the link stays open");
+}
+
+void testensemble_appoint(struct testensemble *e, int sid, int leader) {
+    struct quorum *q = e->servers[sid]->server->quorum;
+    for (int64_t ms = 0; ms < PATIENCE_MS && q->phase != QUORUM_LOOKING; ms++)
+        testensemble_run(e, 1);
+    ENSURE(q->phase == QUORUM_LOOKING && !q->decided, "it is not looking");
+    struct vote v = {.leader = leader, .zxid = q->s->last_applied, .election_epoch = 1, .peer_epoch = q->epochs.current};
+    q->decided = true;
+    q->decided_state = leader == sid ? PEER_LEADING : PEER_FOLLOWING;
+    q->leader_sid = leader;
+    election_serving(q->election, q->decided_state == PEER_LEADING ? PEER_LEADING : PEER_FOLLOWING, &v);
+    testensemble_run(e, 1);
 }

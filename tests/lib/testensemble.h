@@ -11,8 +11,11 @@
 
 #include "lib/testserver.h"
 #include "quorum/quorum.h"
+#include "wire/zab.h"
 
 #define TESTENSEMBLE_MAX 9
+
+struct testpeer;
 
 struct testensemble {
     int count; /* members 1 ... count; the last `observers` of them observe */
@@ -24,6 +27,7 @@ struct testensemble {
     struct now now;
     struct list links; /* of all members */
     bool listening[TESTENSEMBLE_MAX + 1][2];
+    struct testpeer *peers[TESTENSEMBLE_MAX + 1]; /* in the place of a member that is not up */
 };
 
 /* All members are started on empty disks; nobody is elected yet. options as for testserver_new. */
@@ -31,6 +35,8 @@ struct testensemble *testensemble_new(int voters, int observers, const char *con
 void testensemble_free(struct testensemble *e);
 /* Lets time pass. */
 void testensemble_run(struct testensemble *e, int64_t ms);
+/* One millisecond of the links alone: what arrives is told to the members, which then have no turn. */
+void testensemble_run_links(struct testensemble *e);
 /* Until a member leads and all that are up serve; fails after a while. Returns the sid of the leader. */
 int testensemble_elect(struct testensemble *e);
 /* The member that leads and serves, 0 = none. */
@@ -46,5 +52,35 @@ struct testclient *testensemble_client(struct testensemble *e, int sid);
 struct testframe testensemble_reply(struct testensemble *e, struct testclient *c);
 /* Fails unless all that are up have the same tree (by digest, count and last zxid). */
 void testensemble_expect_equal(struct testensemble *e);
+
+/* ------------------------------------------------------------------ members that do what the test says */
+
+/* In the place of a member that has been ended: one link to or from a real one, and packets by hand. */
+struct testpeer {
+    struct testensemble *e;
+    int sid;
+    struct link *link; /* the newest; NULL: there is none (any more) */
+    int closed;        /* links that the other side has closed */
+    struct buf in;     /* received, not looked at yet: from in_start on */
+    size_t in_start;
+};
+
+/* Accepts links to its quorum port from now on. */
+struct testpeer *testpeer_new(struct testensemble *e, int sid);
+void testpeer_free(struct testpeer *p);
+/* A link to the quorum port of a member that leads; must succeed. Links of before stay open, unseen. */
+void testpeer_dial(struct testpeer *p, int to);
+void testpeer_hang_up(struct testpeer *p);
+void testpeer_bytes(struct testpeer *p, const void *data, size_t len);
+void testpeer_send(struct testpeer *p, int32_t type, zxid_t zxid, struct slice data);
+/* The next packet; false if none comes within so many ms. Valid until the next call. */
+bool testpeer_next(struct testpeer *p, struct quorum_packet *packet, int64_t ms);
+/* The next packet but for PING (and others that are not about history); it must be of this type. */
+struct quorum_packet testpeer_expect(struct testpeer *p, int32_t type);
+/* Runs until the other side has closed the link; fails if it does not do so at once. */
+void testpeer_expect_closed(struct testpeer *p);
+
+/* Makes a member that is looking take a role, without an election: it leads if leader is its own sid. */
+void testensemble_appoint(struct testensemble *e, int sid, int leader);
 
 #endif
