@@ -44,7 +44,6 @@ void server_leave(struct server *s) {
         log_info("not serving clients any more");
     }
     s->role = &role_looking;
-    closers_free(s);
     snapshotter_abort(s, "the server leaves its role");
     LIST_FOREACH(c, &s->conns_all, struct conn, all_link)
         conn_close_later(c, CONN_CLOSE_NOW);
@@ -67,6 +66,7 @@ static void drop_unborn_sessions(struct server *s) {
 }
 
 bool server_settle(struct server *s) {
+    closers_free(s);
     bool filling = s->filling != NULL && s->filling->count != 0;
     if (s->writing != NULL || filling)
         return false;
@@ -88,17 +88,19 @@ static int run_reload(struct log_cmd *cmd, const struct disk *d) {
     int err = r->tmp_name[0] != '\0' ? store_replace(d, r->tmp_name, r->zxid) : store_rewind(d, r->zxid);
     if (err != 0)
         return err;
-    struct env env = s->env;
-    r->loaded = server_new(s->config, &env, s->rng.state ^ (uint64_t)r->zxid, s->now);
-    if (s->history != NULL)
-        r->loaded->history = history_new((size_t)s->config->log_window_bytes, HISTORY_MIN_COUNT);
-    server_recover(r->loaded, &r->result, s->now);
-    return r->result.status == RECOVERY_OK ? 0 : -EIO;
+    r->loaded = server_new(s->config, &s->env, r->seed, r->now);
+    r->loaded->history = history_new((size_t)s->config->log_window_bytes, HISTORY_MIN_COUNT);
+    server_recover(r->loaded, &r->result, r->now);
+    if (r->result.status != RECOVERY_OK)
+        return -EIO;
+    return r->tmp_name[0] != '\0' ? store_forget_older(d, r->zxid) : 0;
 }
 
 void reload_submit(struct reload *r) {
     r->cmd.type = LOG_CMD_CALL;
     r->cmd.run = run_reload;
+    r->seed = rng_next(&r->s->rng);
+    r->now = r->s->now;
     server_order(r->s, &r->cmd);
 }
 
@@ -107,7 +109,7 @@ bool reload_possible(const struct server *s) {
     if (s->dropping_count != 0 || snapshotter_busy(s) || !list_empty(&s->outstanding))
         return false;
     LIST_FOREACH(c, &s->conns_all, struct conn, all_link)
-        if (c->session != NULL || c->has_watches)
+        if (c->session != NULL || c->has_watches || !list_empty(&c->segments))
             return false;
     return true;
 }

@@ -10,7 +10,8 @@ int server_start_member(struct server *s, struct now now);
 void server_serve(struct server *s, const struct role_ops *role);
 /* Takes part without serving clients yet. */
 void server_take_role(struct server *s, const struct role_ops *role);
-/* Ends service: all client connections close, nothing is prepared any more. What is on its way to the log goes on. */
+/* Ends service: all client connections close, nothing is prepared any more. What is on its way to the log goes on. May be
+ * called from inside of role->proposed. */
 void server_leave(struct server *s);
 /* Once all that was on its way is in the log, it is applied: then the tree is what a restart would load. True when nothing
  * is under way any more; called again and again until then. */
@@ -20,7 +21,9 @@ bool server_settle(struct server *s);
  * swapped in by the loop. */
 struct reload {
     struct log_cmd cmd;  /* done is the owner's */
-    struct server *s;    /* whose configuration it has; not touched otherwise */
+    struct server *s;    /* whose configuration and disk it has; nothing else of it is looked at on the way */
+    uint64_t seed;
+    struct now now;
     zxid_t zxid;         /* where the history is to end */
     char tmp_name[STORE_NAME_MAX]; /* a finished snapshot that takes the place of the history; "": only rewind */
     struct server *loaded;         /* result */

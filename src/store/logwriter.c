@@ -372,6 +372,7 @@ void logwriter_execute(struct logwriter *w, struct log_cmd *cmd) {
             close_current(w);
         side_file_close(&w->side);
         w->side = SIDE_FILE_CLOSED;
+        w->last_zxid = 0; /* may be gone, and must not be vouched for */
         int err = cmd->run(cmd, w->disk);
         if (err != 0)
             failed(cmd, err, "call");

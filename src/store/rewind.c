@@ -110,6 +110,33 @@ int store_replace(const struct disk *d, const char *tmp_name, zxid_t zxid) {
     return err == 0 ? disk_sync_dir(d, DISK_SNAP) : err;
 }
 
+static bool is_older_snapshot(const struct store_file *f, zxid_t zxid) { return f->zxid < zxid; }
+static bool is_older_log(const struct store_file *f, zxid_t zxid) { return f->zxid <= zxid; }
+
+static int forget_in(const struct disk *d, enum disk_dir dir, const char *prefix,
+                     bool (*older)(const struct store_file *f, zxid_t zxid), zxid_t zxid) {
+    struct store_files files;
+    int err = store_files_list(d, dir, prefix, &files);
+    if (err < 0)
+        return err;
+    bool any = false;
+    err = 0;
+    for (int i = 0; i < files.count && err == 0; i++) {
+        if (!older(&files.items[i], zxid))
+            continue;
+        log_info("removing %s: the snapshot at 0x%llx takes its place", files.items[i].name, (unsigned long long)zxid);
+        err = d->unlink(d->ctx, dir, files.items[i].name);
+        any = true;
+    }
+    store_files_free(&files);
+    return err == 0 && any ? disk_sync_dir(d, dir) : err;
+}
+
+int store_forget_older(const struct disk *d, zxid_t zxid) {
+    int err = forget_in(d, DISK_SNAP, "snapshot", is_older_snapshot, zxid);
+    return err == 0 ? forget_in(d, DISK_LOG, "log", is_older_log, zxid) : err;
+}
+
 /* ------------------------------------------------------------------ histories that are not to be trusted */
 
 static int abandon_files(const struct disk *d, enum disk_dir dir, const char *prefix) {

@@ -11,6 +11,9 @@
 int store_rewind(const struct disk *d, zxid_t to);
 /* Publishes a finished snapshot file that replaces the history: what lies above its zxid goes first. */
 int store_replace(const struct disk *d, const char *tmp_name, zxid_t zxid);
+/* Removes what is older than that snapshot, once it has been read: snapshots below it and logs. Between them and what follows
+ * there is a hole; where an epoch begins no reader sees it, if the snapshot cannot be read some day. */
+int store_forget_older(const struct disk *d, zxid_t zxid);
 
 /* A member whose history is damaged, or must not be trusted for another reason, is marked: it takes part in no decision until it
  * has been given the history of a leader. The mark is a file. */
