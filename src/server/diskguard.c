@@ -405,7 +405,7 @@ void diskguard_turn(struct server *s) {
         look_prepare(g);
         s->env.job_submit(s->env.ctx, &g->look.job);
     }
-    if (!purge_enabled(s->config))
+    if (!purge_enabled(s->config) || s->state != SERVER_RUNNING)
         return;
     if (s->role->standalone) /* a member of an ensemble may still have to take back what it has logged */
         rescue_turn(g);

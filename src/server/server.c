@@ -141,7 +141,7 @@ int server_start(struct server *s, struct now now) {
 
 void server_stop(struct server *s, struct now now) {
     s->now = now;
-    if (s->state == SERVER_RUNNING)
+    if (s->state == SERVER_RUNNING || s->state == SERVER_WAITING)
         s->state = SERVER_STOPPING;
     struct conn *c;
     LIST_FOREACH(c, &s->conns_all, struct conn, all_link)
@@ -208,8 +208,9 @@ void server_turn_begin(struct server *s, struct now now) {
         expire_sessions(s);
         closers_turn(s);
         reaper_turn(s);
-        diskguard_turn(s);
     }
+    if (s->state == SERVER_RUNNING || s->state == SERVER_WAITING)
+        diskguard_turn(s);
     drop_watches(s);
     tree_maintain(s->tree);
     snapshotter_step(s);
@@ -239,8 +240,9 @@ struct monotime server_next_wake(const struct server *s) {
         if (expiry_ms < mono_ms(wake) + 1)
             wake.us = i64_min(wake.us, expiry_ms * 1000);
         wake.us = i64_min(wake.us, reaper_next_wake(s).us);
-        wake.us = i64_min(wake.us, diskguard_next_wake(s).us);
     }
+    if (s->state == SERVER_RUNNING || s->state == SERVER_WAITING)
+        wake.us = i64_min(wake.us, diskguard_next_wake(s).us);
     return wake;
 }
 

@@ -50,6 +50,7 @@ struct snapshotter {
     char tmp_name[STORE_NAME_MAX], name[STORE_NAME_MAX];
     int64_t file_size;
     struct log_cmd publish;
+    bool finished; /* the file is complete and waits until the log is */
     bool publishing;
     struct log_limit skip_limit;
 };
@@ -165,6 +166,7 @@ static void give_up(struct snapshotter *p, const char *why) {
         return;
     log_warn("snapshot 0x%llx is given up: %s", (unsigned long long)p->zxid, why);
     p->aborting = true;
+    p->finished = false;
     if (p->walk != NULL)
         tree_walk_end(p->walk);
     p->walk = NULL;
@@ -189,6 +191,14 @@ static void publish(struct snapshotter *p) {
     p->s->env.log_submit(p->s->env.ctx, &p->publish);
 }
 
+/* S7. In an ensemble a transaction can be applied before it is in our own log. */
+static void publish_if_logged(struct snapshotter *p) {
+    if (!p->finished || p->s->logged < p->zxid)
+        return;
+    p->finished = false;
+    publish(p);
+}
+
 static void job_done(struct job *job) {
     struct snapjob *j = CONTAINER_OF(job, struct snapjob, job);
     struct snapshotter *p = j->owner;
@@ -205,7 +215,8 @@ static void job_done(struct job *job) {
         server_fail(p->s, "snapshot 0x%llx could not be written: %s", (unsigned long long)p->zxid, strerror(-err));
         give_up(p, "disk error");
     } else if (kind == SNAPJOB_FINISH && !p->aborting) {
-        publish(p);
+        p->finished = true;
+        publish_if_logged(p);
     }
     submit_next(p);
 }
@@ -317,7 +328,8 @@ static void start(struct snapshotter *p) {
 
 bool snapshotter_busy(const struct server *s) {
     const struct snapshotter *p = s->snapshotter;
-    return p->walk != NULL || p->job_running || p->publishing || p->aborting || !list_empty(&p->queue);
+    return p->walk != NULL || p->job_running || p->finished || p->publishing || p->aborting ||
+           !list_empty(&p->queue);
 }
 
 void snapshotter_abort(struct server *s, const char *why) {
@@ -341,11 +353,13 @@ bool snapshotter_has_work(const struct server *s) {
 void snapshotter_step(struct server *s) {
     struct snapshotter *p = s->snapshotter;
     if (s->state == SERVER_STOPPING || s->state == SERVER_FAILED) {
+        publish_if_logged(p);
         p->wanted = false;
-        if (p->walk != NULL)
+        if (p->walk != NULL || (p->finished && (s->state == SERVER_FAILED || s->disk_full)))
             give_up(p, "the server stops");
         return;
     }
+    publish_if_logged(p);
     if (p->wanted && !snapshotter_busy(s)) {
         p->wanted = false;
         start(p);
@@ -373,9 +387,10 @@ static void next_thresholds(struct server *s) {
     s->snapshot_at_bytes = half_bytes + (int64_t)rng_below(&s->rng, (uint64_t)i64_max(0, half_bytes));
 }
 
-/* On a full disk diskguard decides: a roll would take space, and a snapshot is worth it only if something can go then. */
+/* Before a role has begun nobody knows whether the tree is committed (E27). On a full disk diskguard decides: a roll would
+ * take space, and a snapshot is worth it only if something can go then. */
 void snapshotter_check_trigger(struct server *s) {
-    if (diskguard_critical(s))
+    if (diskguard_critical(s) || s->state == SERVER_WAITING)
         return;
     if (s->snapshot_at_txns == 0)
         next_thresholds(s);
