@@ -14,9 +14,13 @@
 #include "store/snapshot.h"
 
 #define PACKET_DATA_MAX (1u << 30)
+#define HELLO_DATA_MAX 4096u /* of whoever has not said who it is */
+/* Half of what has room in a zxid; ACKEPOCH tells an epoch as a signed int. */
+#define EPOCH_MAX INT64_C(0x7ffffffe)
 #define SNAP_CHUNK_BYTES (256u << 10)
 #define SNAP_AHEAD_BYTES (1u << 20)
 #define ITEM_MAX (1u << 30)
+#define PING_WAITING 0 /* zxid of pings before UPTODATE; the answer repeats it */
 /* Of the counter in a zxid: another epoch is due. */
 #define COUNTER_LIMIT (INT64_C(0xffffffff) - 100000)
 
@@ -56,8 +60,8 @@ struct member {
     bool streams; /* gets what is proposed and committed from now on */
     struct monotime deadline;
     zxid_t last_zxid;  /* the learner's, from ACKEPOCH */
-    zxid_t snap_zxid;
-    zxid_t acked;
+    zxid_t snap_zxid; /* of its snapshot; before there is one: the oldest that will do */
+    zxid_t acked;     /* counts once NEWLEADER is acknowledged */
     zxid_t lag_zxid; /* a proposal whose acknowledgement is timed; 0 = none */
     struct monotime lag_since;
     uint64_t pings_sent, pings_answered;
@@ -71,8 +75,8 @@ struct pending_sync {
     uint64_t round;
     zxid_t barrier;       /* what was proposed when it came must be committed (and delivered) before */
     bool confirmed;
-    struct request *r;    /* of a client of ours, or NULL: */
-    uint64_t origin;      /* the member that asks */
+    uint64_t origin;      /* the member that asks; 0 = a client of ours: */
+    struct request *r;    /* NULL: it has gone, or was overtaken */
 };
 
 struct leader {
@@ -129,9 +133,10 @@ static void drop(struct member *m, const char *why) {
     m->link = NULL;
 }
 
+/* Whoever waits for UPTODATE may be silent (Java's learners are) for as long as a quorum may take. */
 static void hear(struct member *m) {
     const struct config *c = server_of(m->leader)->config;
-    int64_t ticks = m->state >= MEMBER_SYNCED ? c->sync_limit_ticks : c->init_limit_ticks;
+    int64_t ticks = m->state == MEMBER_ACTIVE ? c->sync_limit_ticks : c->init_limit_ticks;
     m->deadline = mono_add_ms(now_of(m->leader).mono, quorum_ticks_ms(m->leader->q, ticks));
 }
 
@@ -199,6 +204,15 @@ static void count_epoch_ack(struct leader *l, int64_t sid) {
     quorum_write_epoch(q, EPOCH_CURRENT, l->epoch, current_written);
 }
 
+/* What this server acknowledged there it may take back now (TRUNC), so that must not count any more; and what is still on its
+ * way there must not be taken for an answer to what it gets here. */
+static void drop_older_links(struct leader *l, int64_t sid) {
+    struct member *m;
+    LIST_FOREACH(m, &l->members, struct member, link_in_leader)
+        if (m->sid == sid)
+            drop(m, "it has a newer connection");
+}
+
 static void take_hello(struct member *m, const struct quorum_packet *p) {
     struct leader *l = m->leader;
     struct learner_info info = learner_info_get(p->data);
@@ -206,7 +220,7 @@ static void take_hello(struct member *m, const struct quorum_packet *p) {
         drop(m, "its first packet is no FOLLOWERINFO and no OBSERVERINFO");
         return;
     }
-    if (!info.has_sid || info.protocol_version < LEARNER_PROTOCOL_VERSION) {
+    if (!info.has_sid || info.sid < 0 || info.protocol_version < LEARNER_PROTOCOL_VERSION) {
         drop(m, "it speaks a protocol that is too old");
         return;
     }
@@ -214,6 +228,11 @@ static void take_hello(struct member *m, const struct quorum_packet *p) {
         drop(m, "it has a newer configuration");
         return;
     }
+    if (info.sid == l->q->sid || zxid_epoch(p->zxid) >= EPOCH_MAX) {
+        drop(m, info.sid == l->q->sid ? "it has our sid" : "it has accepted an impossible epoch");
+        return;
+    }
+    drop_older_links(l, info.sid);
     m->sid = info.sid;
     m->observer = p->type == PACKET_OBSERVERINFO;
     m->state = MEMBER_EPOCH;
@@ -242,7 +261,8 @@ static void take_epoch_ack(struct member *m, const struct quorum_packet *p) {
             drop(m, "it is ahead of us");
             return;
         }
-        if (!m->observer)
+        /* -1: it does not know what it has. */
+        if (!m->observer && p->zxid != -1)
             count_epoch_ack(l, m->sid);
     }
     if (l->current_durable)
@@ -292,56 +312,65 @@ static void send_rest(struct member *m, zxid_t after) {
     m->state = MEMBER_SYNCING;
 }
 
+/* What is committed and not applied yet stands behind the history. */
+static zxid_t last_committed(const struct server *s) { return s->committed > s->last_applied ? s->committed : s->last_applied; }
+
+/* True if all that follows this zxid is in memory. */
 static bool history_reaches(const struct server *s, zxid_t zxid) {
     return zxid == s->last_applied || (history_count(s->history) != 0 && history_zxid(s->history, 0) <= zxid + 1 &&
                                        zxid <= s->last_applied);
+}
+
+/* The newest one in our committed history that is not above zxid; zxid itself if that begins an epoch. It is in the learner's
+ * log, too, or was in none. -1: it lies before what is in memory. */
+static zxid_t common_end(const struct server *s, zxid_t zxid) {
+    const struct history *h = s->history;
+    zxid_t last = s->last_applied;
+    const struct request *r;
+    if (zxid_counter(zxid) == 0 && (zxid > last || history_reaches(s, zxid)))
+        return zxid;
+    if (zxid < last) {
+        size_t i = history_after(h, zxid);
+        return i > 0 ? history_zxid(h, i - 1) : -1;
+    }
+    LIST_FOREACH(r, &s->outstanding, const struct request, txn_link)
+        if (r->zxid <= zxid && r->zxid <= s->committed)
+            last = r->zxid;
+    return last;
 }
 
 static void try_snapshot(struct member *m);
 
 static void send_decision(struct member *m, int32_t type, zxid_t zxid, zxid_t after, const char *name) {
     log_info("learner %" PRId64 " is at 0x%" PRIx64 ", we are at 0x%" PRIx64 ": %s", m->sid, (uint64_t)m->last_zxid,
-             (uint64_t)server_of(m->leader)->last_applied, name);
+             (uint64_t)last_committed(server_of(m->leader)), name);
     metric_count(&server_of(m->leader)->metrics, METRIC_DIFF_COUNT, 1);
     send_packet(m, type, zxid, SLICE_NULL);
     send_rest(m, after);
 }
 
-/* Section 7. */
+/* Section 7. The learner may hold what is proposed and not committed: that goes and comes again, so that it shows to nobody
+ * before its commit. What is committed never goes (I15): others may have it from this learner's acknowledgement only. */
 static void synchronise(struct member *m) {
     struct leader *l = m->leader;
     struct server *s = server_of(l);
-    const struct history *h = s->history;
-    zxid_t peer = m->last_zxid, last = s->last_applied;
-    size_t count = history_count(h);
-    zxid_t min = count != 0 ? history_zxid(h, 0) : last;
+    zxid_t peer = m->last_zxid, last = last_committed(s), common = common_end(s, peer);
     bool new_epoch = zxid_counter(peer) == 0;
     if (s->config->force_snapshot_sync) {
         log_info("learner %" PRId64 " gets a snapshot, as configured", m->sid);
-    } else if (peer == last) {
-        send_decision(m, PACKET_DIFF, peer, peer, "DIFF, nothing is missing");
-        return;
-    } else if (peer > last && !new_epoch) {
-        send_decision(m, PACKET_TRUNC, last, last, "TRUNC");
-        return;
-    } else if (peer > last) {
+    } else if (peer == last || (peer > last && new_epoch)) {
         send_decision(m, PACKET_DIFF, last, last, "DIFF, nothing is missing");
         return;
-    } else if (peer >= min) {
-        size_t i = history_after(h, peer);
-        zxid_t before = i > 0 ? history_zxid(h, i - 1) : -1;
-        if (before == peer || new_epoch) {
-            send_decision(m, PACKET_DIFF, last, peer, "DIFF");
-            return;
-        }
-        /* It has something that we never saw: cut, if no other epoch is between (I15). */
-        if (i < count && i > 0 && zxid_epoch(history_zxid(h, i)) == zxid_epoch(peer)) {
-            send_decision(m, PACKET_TRUNC, before, before, "TRUNC, then DIFF");
-            return;
-        }
+    } else if (common == peer) {
+        send_decision(m, PACKET_DIFF, last, peer, "DIFF");
+        return;
+    } else if (peer > last) {
+        send_decision(m, PACKET_TRUNC, last, last, "TRUNC");
+        return;
     }
     m->state = MEMBER_SNAP_WAIT;
-    m->snap_zxid = -1;
+    /* It loses all behind the snapshot until it gets that again: nothing of it may be committed. */
+    m->snap_zxid = common;
     try_snapshot(m);
 }
 
@@ -412,6 +441,8 @@ static void sending_done(struct job *job) {
         sending_free(x);
         return;
     }
+    if (m->gone)
+        return;
     if (x->err != 0) {
         drop(m, "its snapshot cannot be read");
         return;
@@ -432,7 +463,7 @@ static void sending_done(struct job *job) {
 static void try_snapshot(struct member *m) {
     struct server *s = server_of(m->leader);
     hear(m);
-    if (s->good_snapshot < 0 || !history_reaches(s, s->good_snapshot)) {
+    if (s->good_snapshot < 0 || s->good_snapshot < m->snap_zxid || !history_reaches(s, s->good_snapshot)) {
         if (!snapshotter_busy(s))
             snapshotter_request(s);
         return;
@@ -452,6 +483,7 @@ static void try_snapshot(struct member *m) {
 
 /* ------------------------------------------------------------------ commit */
 
+/* A follower that has not acknowledged NEWLEADER may lack the history, or the epoch with which it would be elected for it. */
 static bool has_quorum(const struct leader *l, zxid_t zxid) {
     const struct quorum *q = l->q;
     struct voter_set acks = {0};
@@ -459,7 +491,7 @@ static bool has_quorum(const struct leader *l, zxid_t zxid) {
     if (q->s->logged >= zxid)
         voter_set_add(q, &acks, q->sid);
     LIST_FOREACH(m, &l->members, struct member, link_in_leader)
-        if (!m->gone && !m->observer && m->acked >= zxid)
+        if (!m->gone && !m->observer && m->state >= MEMBER_SYNCED && m->acked >= zxid)
             voter_set_add(q, &acks, m->sid);
     return voter_set_is_quorum(q, &acks);
 }
@@ -535,6 +567,7 @@ static void leader_logged(struct server *s, zxid_t zxid) {
 
 static void activate(struct member *m) {
     m->state = MEMBER_ACTIVE;
+    hear(m);
     send_packet(m, PACKET_UPTODATE, -1, SLICE_NULL);
 }
 
@@ -555,19 +588,30 @@ static void count_new_leader(struct leader *l, int64_t sid) {
             activate(m);
 }
 
+static void newleader_acked(struct member *m) {
+    struct leader *l = m->leader;
+    m->state = MEMBER_SYNCED;
+    hear(m);
+    m->lag_since = now_of(l).mono;
+    if (l->serving)
+        activate(m);
+    else if (!m->observer)
+        count_new_leader(l, m->sid);
+    try_commit(l);
+}
+
 static void take_ack(struct member *m, zxid_t zxid) {
     struct leader *l = m->leader;
     if (m->state == MEMBER_SYNCING && zxid == zxid_make(l->epoch, 0)) {
-        m->state = MEMBER_SYNCED;
-        hear(m);
-        if (l->serving)
-            activate(m);
-        else if (!m->observer)
-            count_new_leader(l, m->sid);
+        newleader_acked(m);
         return;
     }
     if (zxid_counter(zxid) == 0 || m->observer)
         return;
+    if (!m->streams || zxid > server_of(l)->last_prepared) {
+        drop(m, "it acknowledges what it was not sent");
+        return;
+    }
     if (zxid > m->acked)
         m->acked = zxid;
     if (m->lag_zxid != 0 && m->acked >= m->lag_zxid)
@@ -589,8 +633,10 @@ static void add_sync(struct leader *l, struct request *r, uint64_t origin) {
     struct pending_sync *p = mem_calloc(1, sizeof *p);
     p->round = l->round + 1;
     p->barrier = server_of(l)->last_prepared;
-    p->r = r;
     p->origin = origin;
+    p->r = r;
+    if (r != NULL)
+        r->keeper = &p->r;
     list_push(&l->syncs, &p->link);
     l->round_wanted = true;
 }
@@ -600,7 +646,7 @@ static void take_request(struct member *m, const struct quorum_packet *p) {
     struct forwarded_request f;
     struct slice rest = packet_ids_rest(p->authinfo), scheme, id;
     int32_t timeout_ms;
-    if (!m->leader->serving || !forwarded_request_get(p->data, &f))
+    if (s->state != SERVER_RUNNING || !forwarded_request_get(p->data, &f))
         return;
     if (f.type == OP_SYNC) {
         add_sync(m->leader, NULL, m->origin);
@@ -675,6 +721,14 @@ static void take_revalidation(struct member *m, struct slice data) {
 
 /* ------------------------------------------------------------------ pings and syncs */
 
+/* Keeps those here who have their history and wait for UPTODATE: no round, and answers do not count. */
+static void ping_waiting(struct leader *l) {
+    struct member *m;
+    LIST_FOREACH(m, &l->members, struct member, link_in_leader)
+        if (!m->gone && (m->state == MEMBER_SYNCING || m->state == MEMBER_SYNCED))
+            send_packet(m, PACKET_PING, PING_WAITING, SLICE_NULL);
+}
+
 static void begin_round(struct leader *l) {
     struct member *m;
     l->round++;
@@ -683,7 +737,7 @@ static void begin_round(struct leader *l) {
     quorum_packet_put(&l->packet,
                       &(struct quorum_packet){.type = PACKET_PING, .zxid = server_of(l)->last_prepared});
     LIST_FOREACH(m, &l->members, struct member, link_in_leader) {
-        /* Before UPTODATE some learners ignore pings, others answer them: then answers could not be told apart. */
+        /* Before UPTODATE some learners ignore pings, others answer them: so those are others. */
         if (m->gone || m->state != MEMBER_ACTIVE)
             continue;
         m->pings_sent++;
@@ -711,13 +765,14 @@ static void answer_syncs(struct leader *l) {
     while (!list_empty(&l->syncs)) {
         struct pending_sync *p = LIST_FIRST(&l->syncs, struct pending_sync, link);
         p->confirmed = p->confirmed || (p->round <= l->round && round_confirmed(l, p->round));
-        zxid_t reached = p->r != NULL ? s->last_applied : s->committed;
+        zxid_t reached = p->origin == 0 ? s->last_applied : s->committed;
         if (!p->confirmed || (p->barrier > reached && zxid_counter(p->barrier) != 0))
             return;
         list_remove(&p->link);
         if (p->r != NULL) {
+            p->r->keeper = NULL;
             server_synced(s, p->r);
-        } else {
+        } else if (p->origin != 0) {
             struct member *m = find_member(l, p->origin);
             if (m != NULL)
                 send_packet(m, PACKET_SYNC, 0, SLICE_NULL);
@@ -746,7 +801,7 @@ static void take_packet(struct member *m, const struct quorum_packet *p) {
         take_ack(m, p->zxid);
         break;
     case PACKET_PING:
-        if (m->pings_answered < m->pings_sent)
+        if (m->pings_answered < m->pings_sent && p->zxid != PING_WAITING)
             m->pings_answered++;
         take_touches(m, p->data);
         break;
@@ -768,7 +823,8 @@ static size_t on_received(struct link *link, const uint8_t *data, size_t len) {
     while (pos < len && !m->gone && !m->leader->q->leaving) {
         struct quorum_packet p;
         size_t used;
-        enum packet_result result = quorum_packet_get(data + pos, len - pos, PACKET_DATA_MAX, &p, &used);
+        size_t max = m->state == MEMBER_HELLO ? HELLO_DATA_MAX : PACKET_DATA_MAX;
+        enum packet_result result = quorum_packet_get(data + pos, len - pos, max, &p, &used);
         if (result == PACKET_MALFORMED)
             drop(m, "what it sends does not decode");
         if (result == PACKET_INCOMPLETE)
@@ -842,11 +898,9 @@ void leader_free(struct leader *l) {
     LIST_FOREACH(m, &l->members, struct member, link_in_leader)
         member_free(m);
     LIST_FOREACH(p, &l->syncs, struct pending_sync, link) {
-        list_remove(&p->link);
         if (p->r != NULL) {
             p->r->kind = REQUEST_READ;
-            if (p->r->conn == NULL)
-                request_done(server_of(l), p->r);
+            p->r->keeper = NULL;
         }
         mem_free(p);
     }
@@ -887,6 +941,7 @@ static void tick(struct leader *l) {
     if (mono_diff_us(now_of(l).mono, l->next_ping) < 0)
         return;
     l->next_ping = mono_add_ms(now_of(l).mono, i64_max(1, server_of(l)->config->tick_time_ms / 2));
+    ping_waiting(l);
     if (!l->serving)
         return;
     begin_round(l);

@@ -50,6 +50,13 @@ struct renewal {
     uint32_t slot;
 };
 
+/* A sync of a client; the leader answers them in order, without a word about which one. */
+struct asked_sync {
+    struct list link;
+    struct request *r; /* NULL: it has gone, or was overtaken */
+    zxid_t zxid;       /* once confirmed: what must be applied before */
+};
+
 /* The snapshot on its way into a file: one job at a time works on it. */
 struct receiving {
     struct job job;
@@ -78,6 +85,7 @@ struct learner {
     zxid_t accepted;  /* the newest proposal of this link; 0 = none */
     zxid_t history_end; /* the last one before NEWLEADER */
     bool config_comes; /* NEWLEADER had a configuration, which UPTODATE makes active */
+    struct list *uncommitted; /* txn_link of the first proposal without its COMMIT, NULL = none */
     bool acks;        /* NEWLEADER was acknowledged */
     zxid_t snap_zxid;
     struct snapscan scan;
@@ -86,7 +94,7 @@ struct learner {
     struct reload *reload;
 
     struct list renewals;       /* struct renewal */
-    struct list syncs, synced;  /* struct request by txn_link: asked for; confirmed, waiting to be applied up to zxid */
+    struct list syncs, synced;  /* struct asked_sync: asked for; confirmed */
     struct buf touched;         /* session ids */
     struct buf out;             /* scratch for packets */
 };
@@ -229,6 +237,7 @@ static void reload_done(struct log_cmd *cmd) {
         log_info("the database is at 0x%llx now", (unsigned long long)s->last_applied);
         quorum_show_config(q);
     }
+    zxid_t wanted = r->zxid;
     reload_free(r);
     mem_free(r);
     if (!ours)
@@ -236,6 +245,9 @@ static void reload_done(struct log_cmd *cmd) {
     l->reload = NULL;
     l->state = LEARNER_SYNCING;
     l->deadline = mono_add_ms(s->now.mono, quorum_ticks_ms(q, s->config->init_limit_ticks));
+    /* What the leader sends now would not go on where we end. Next time it hears where that is. */
+    if (s->last_applied != wanted && zxid_counter(wanted) != 0)
+        quorum_leave(q, "our history has no 0x%llx", (unsigned long long)wanted);
     pause(l, false);
 }
 
@@ -302,6 +314,8 @@ static void receiving_done(struct job *job) {
         receiving_free(r);
         return;
     }
+    if (l->q->leaving)
+        return;
     if (r->err != 0) {
         quorum_leave(l->q, "the leader's snapshot cannot be written: %s", strerror(-r->err));
         return;
@@ -380,21 +394,44 @@ static void take_sync_decision(struct learner *l, const struct quorum_packet *p)
     case PACKET_TRUNC:
         log_info("the leader asks to forget all behind 0x%llx; we are at 0x%llx", (unsigned long long)p->zxid,
                  (unsigned long long)s->logged);
-        if (p->zxid < s->last_applied)
+        if (p->zxid < 0 || p->zxid > s->last_applied)
+            quorum_leave(l->q, "the leader thinks that we have more than we have");
+        else if (p->zxid < s->last_applied)
             start_reload(l, p->zxid, "");
         else
             l->state = LEARNER_SYNCING;
         break;
     case PACKET_SNAP:
-        start_receiving(l, p->zxid);
+        if (p->zxid < 0 || zxid_epoch(p->zxid) > l->epoch)
+            quorum_leave(l->q, "a snapshot at 0x%llx in epoch %" PRId64, (unsigned long long)p->zxid, l->epoch);
+        else
+            start_receiving(l, p->zxid);
         break;
     default:
         quorum_leave(l->q, "%s from the leader in place of DIFF, TRUNC or SNAP", packet_name(p->type));
     }
 }
 
-/* I12, I18: one after the other. An epoch may begin anywhere. */
-static bool accept(struct learner *l, struct slice payload) {
+/* Can it stand in the log behind what is there? Recovery, and everybody who gets it from us, must be able to tell that nothing
+ * is missing (I12), and to decode it (I23). */
+static bool fits(struct learner *l, zxid_t zxid, const struct txn_header *h, const struct txn *t) {
+    zxid_t last = l->q->s->last_prepared;
+    const char *why = NULL;
+    if (h->zxid != zxid)
+        why = "its header says another zxid";
+    else if (t->type == OP_CHECK)
+        why = "no server can read such a transaction back";
+    else if (zxid_epoch(h->zxid) > l->epoch)
+        why = "the leader is of an older epoch";
+    else if (h->zxid > last + 1 && (zxid_epoch(h->zxid) <= zxid_epoch(last) || zxid_counter(h->zxid) != 1))
+        why = "something is missing between";
+    if (why != NULL)
+        quorum_leave(l->q, "proposal 0x%llx behind 0x%llx: %s", (unsigned long long)zxid, (unsigned long long)last, why);
+    return why == NULL;
+}
+
+/* One after the other, and none twice. */
+static bool accept(struct learner *l, zxid_t zxid, struct slice payload) {
     struct server *s = l->q->s;
     struct txn_header h;
     struct txn t;
@@ -404,21 +441,19 @@ static bool accept(struct learner *l, struct slice payload) {
         quorum_leave(l->q, "a proposal that does not decode");
         return false;
     }
+    if (!fits(l, zxid, &h, &t))
+        return false;
     if (h.zxid <= s->last_prepared) {
         log_warn("proposal 0x%llx is here already", (unsigned long long)h.zxid);
         return true;
-    }
-    bool next = h.zxid == s->last_prepared + 1 || zxid_epoch(h.zxid) > zxid_epoch(s->last_prepared);
-    if (!next) {
-        quorum_leave(l->q, "proposal 0x%llx follows 0x%llx: something is missing between", (unsigned long long)h.zxid,
-                     (unsigned long long)s->last_prepared);
-        return false;
     }
     metric_count(&s->metrics, METRIC_LEARNER_PROPOSAL_RECEIVED_COUNT, 1);
     metric_sample(&s->metrics, METRIC_PROPOSAL_LATENCY, (uint64_t)i64_max(0, s->now.wall_ms - h.time_ms));
     if (t.type == OP_RECONFIG)
         quorum_see_config(l->q, t.data);
     pipeline_accept(s, h.zxid, payload);
+    if (l->uncommitted == NULL)
+        l->uncommitted = s->outstanding.prev;
     if (zxid_epoch(h.zxid) == l->epoch) {
         if (l->accepted == 0)
             l->acked = h.zxid - 1;
@@ -429,14 +464,18 @@ static bool accept(struct learner *l, struct slice payload) {
 
 static void commit(struct learner *l, zxid_t zxid) {
     struct server *s = l->q->s;
+    struct request *next = l->uncommitted != NULL ? CONTAINER_OF(l->uncommitted, struct request, txn_link) : NULL;
     metric_count(&s->metrics, METRIC_LEARNER_COMMIT_RECEIVED_COUNT, 1);
     if (zxid <= s->committed)
         return;
     /* I18 */
-    if (zxid > s->last_prepared)
-        quorum_leave(l->q, "COMMIT 0x%llx without its proposal", (unsigned long long)zxid);
-    else
-        s->committed = zxid;
+    if (next == NULL || next->zxid != zxid) {
+        quorum_leave(l->q, "COMMIT 0x%llx, but 0x%llx is next", (unsigned long long)zxid,
+                     (unsigned long long)(next != NULL ? next->zxid : 0));
+        return;
+    }
+    s->committed = zxid;
+    l->uncommitted = next->txn_link.next != &s->outstanding ? next->txn_link.next : NULL;
 }
 
 static void take_new_leader(struct learner *l, const struct quorum_packet *p) {
@@ -537,19 +576,23 @@ static void take_renewal(struct learner *l, struct slice data) {
 static void take_sync(struct learner *l) {
     if (list_empty(&l->syncs))
         return;
-    struct request *r = LIST_FIRST(&l->syncs, struct request, txn_link);
-    list_remove(&r->txn_link);
-    r->zxid = l->q->s->committed;
-    list_push(&l->synced, &r->txn_link);
+    struct asked_sync *a = LIST_FIRST(&l->syncs, struct asked_sync, link);
+    list_remove(&a->link);
+    a->zxid = l->q->s->committed;
+    list_push(&l->synced, &a->link);
 }
 
 static void answer_synced(struct learner *l) {
     while (!list_empty(&l->synced)) {
-        struct request *r = LIST_FIRST(&l->synced, struct request, txn_link);
-        if (r->zxid > l->q->s->last_applied)
+        struct asked_sync *a = LIST_FIRST(&l->synced, struct asked_sync, link);
+        if (a->zxid > l->q->s->last_applied)
             return;
-        list_remove(&r->txn_link);
-        server_synced(l->q->s, r);
+        list_remove(&a->link);
+        if (a->r != NULL) {
+            a->r->keeper = NULL;
+            server_synced(l->q->s, a->r);
+        }
+        mem_free(a);
     }
 }
 
@@ -561,7 +604,7 @@ static void take_activation(struct learner *l, const struct quorum_packet *p) {
         quorum_leave(l->q, "%s does not decode", packet_name(p->type));
         return;
     }
-    if (p->type == PACKET_INFORM_AND_ACTIVATE && !accept(l, txn))
+    if (p->type == PACKET_INFORM_AND_ACTIVATE && !accept(l, p->zxid, txn))
         return;
     commit(l, p->zxid);
     if (!l->q->leaving && quorum_activate_config(l->q, designated))
@@ -571,13 +614,13 @@ static void take_activation(struct learner *l, const struct quorum_packet *p) {
 static void take_stream_packet(struct learner *l, const struct quorum_packet *p) {
     switch (p->type) {
     case PACKET_PROPOSAL:
-        accept(l, p->data);
+        accept(l, p->zxid, p->data);
         break;
     case PACKET_COMMIT:
         commit(l, p->zxid);
         break;
     case PACKET_INFORM:
-        if (accept(l, p->data))
+        if (accept(l, p->zxid, p->data))
             commit(l, p->zxid);
         break;
     case PACKET_COMMIT_AND_ACTIVATE:
@@ -700,7 +743,10 @@ static void learner_forward(struct server *s, struct request *r, struct slice bo
 
 static void learner_sync(struct server *s, struct request *r) {
     struct learner *l = learner_of(s);
-    list_push(&l->syncs, &r->txn_link);
+    struct asked_sync *a = mem_calloc(1, sizeof *a);
+    a->r = r;
+    r->keeper = &a->r;
+    list_push(&l->syncs, &a->link);
     if (l->link != NULL && !s->quorum->leaving)
         put_request(l, r, (struct slice){(const char *)r->body, r->body_len}, true);
 }
@@ -759,14 +805,15 @@ struct learner *learner_new(struct quorum *q, int64_t leader_sid) {
     return l;
 }
 
-/* Their connections close; whoever has gone already leaves the request to us. */
-static void free_syncs(struct server *s, struct list *syncs) {
-    struct request *r;
-    LIST_FOREACH(r, syncs, struct request, txn_link) {
-        list_remove(&r->txn_link);
-        r->kind = REQUEST_READ;
-        if (r->conn == NULL)
-            request_done(s, r);
+/* Their connections close. */
+static void free_syncs(struct list *syncs) {
+    struct asked_sync *a;
+    LIST_FOREACH(a, syncs, struct asked_sync, link) {
+        if (a->r != NULL) {
+            a->r->kind = REQUEST_READ;
+            a->r->keeper = NULL;
+        }
+        mem_free(a);
     }
 }
 
@@ -778,8 +825,8 @@ void learner_free(struct learner *l) {
         list_remove(&r->link);
         mem_free(r);
     }
-    free_syncs(l->q->s, &l->syncs);
-    free_syncs(l->q->s, &l->synced);
+    free_syncs(&l->syncs);
+    free_syncs(&l->synced);
     if (l->receiving != NULL) {
         l->receiving->owner = NULL;
         if (!l->receiving->busy)

@@ -2,6 +2,7 @@
  * and zab.md sections 4 and 18. */
 #include "quorum/quorum.h"
 
+#include <errno.h>
 #include <inttypes.h>
 #include <stdarg.h>
 #include <stdio.h>
@@ -168,11 +169,16 @@ struct epoch_write {
 static void epoch_written(struct log_cmd *cmd) {
     struct epoch_write *w = CONTAINER_OF(cmd, struct epoch_write, cmd);
     struct quorum *q = w->q;
-    if (cmd->err != 0) {
+    bool current = w->generation == q->generation && !q->leaving;
+    if (cmd->err == -ENOSPC) {
+        /* The file is what it was, and so nothing was promised. */
+        if (current)
+            quorum_leave(q, "there is no space for %s", cmd->name);
+    } else if (cmd->err != 0) {
         server_fail(q->s, "%s could not be written: %s", cmd->name, strerror(-cmd->err));
     } else {
         *(w->current ? &q->epochs.current : &q->epochs.accepted) = w->epoch;
-        if (w->generation == q->generation && !q->leaving)
+        if (current)
             w->done(q);
     }
     mem_free(w);

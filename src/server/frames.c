@@ -109,7 +109,7 @@ static void abandon_requests(struct server *s, struct conn *c) {
     LIST_FOREACH(r, &c->requests, struct request, conn_link) {
         r->conn = NULL;
         list_remove(&r->conn_link);
-        if (r->kind == REQUEST_READ || r->kind == REQUEST_REFUSED || r->forwarded)
+        if (r->kind == REQUEST_READ || r->kind == REQUEST_REFUSED || r->kind == REQUEST_SYNC || r->forwarded)
             request_done(s, r);
     }
     c->in_flight = 0;

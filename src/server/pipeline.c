@@ -325,6 +325,8 @@ void request_done(struct server *s, struct request *r) {
     }
     list_remove(&r->conn_link);
     list_remove(&r->txn_link);
+    if (r->keeper != NULL)
+        *r->keeper = NULL;
     s->pipeline_count--;
     s->queued_bytes -= r->charged;
     s->large_bytes -= r->large;
@@ -365,13 +367,30 @@ static struct request *find_forwarded(const struct server *s, const struct reque
     struct jute_in in = jute_in(r->batch->data.data + r->offset, r->len);
     struct txn_header h = txn_header_get(&in);
     const struct session *session = session_find(&s->sessions, h.client_id);
-    if (session == NULL || session->conn == NULL || list_empty(&session->conn->requests))
+    struct request *first = NULL, *each;
+    if (session == NULL || session->conn == NULL)
         return NULL;
-    struct request *first = LIST_FIRST(&session->conn->requests, struct request, conn_link);
-    if (!first->forwarded || first->xid != h.cxid || (first->op == OP_CREATE_SESSION) != (h.type == OP_CREATE_SESSION))
+    LIST_FOREACH(each, &session->conn->requests, struct request, conn_link)
+        if (each->forwarded) {
+            first = each;
+            break;
+        }
+    if (first == NULL || first->xid != h.cxid || (first->op == OP_CREATE_SESSION) != (h.type == OP_CREATE_SESSION))
         return NULL;
     first->zxid = r->zxid;
     return first;
+}
+
+/* Before the write stand syncs that nobody has confirmed yet, and what waits for them. The write confirms them: it was
+ * proposed behind them and has a quorum, so nobody else led when they came. */
+static void answer_before(struct server *s, struct conn *c, const struct request *waiting) {
+    while (c->requests.next != &waiting->conn_link) {
+        struct request *first = LIST_FIRST(&c->requests, struct request, conn_link);
+        if (first->kind == REQUEST_SYNC)
+            first->kind = REQUEST_READ;
+        zassert(first->kind == REQUEST_READ || first->kind == REQUEST_REFUSED);
+        request_run_reads(s, c);
+    }
 }
 
 static void apply_first(struct server *s) {
@@ -380,7 +399,8 @@ static void apply_first(struct server *s) {
     struct request *waiting = forwarded != NULL ? forwarded : r;
     struct conn *c = waiting->conn;
     struct batch *b = r->batch;
-    zassert(c == NULL || c->requests.next == &waiting->conn_link);
+    if (c != NULL)
+        answer_before(s, c, waiting);
     zassert(r->zxid == s->last_applied + 1 || zxid_epoch(r->zxid) > zxid_epoch(s->last_applied));
     bool decoded = apply_payload(s, request_payload(r), waiting);
     zassert(decoded);

@@ -36,6 +36,7 @@ struct request {
     enum request_kind kind;
     int32_t xid, op;
     int32_t error;       /* of a refused one */
+    struct request **keeper; /* SYNC: where the role keeps it; NULL is put there when it goes */
     bool forwarded;      /* was sent to the leader: waits for the transaction with its session and xid */
     uint64_t origin;     /* who asks, see session->owner; 0 = the server itself */
     struct identity_set *remote; /* identities of the client of another member; owned */

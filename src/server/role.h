@@ -26,7 +26,8 @@ struct role_ops {
      * request header. r stays at its place among the connection's requests until its transaction is applied. */
     void (*forward)(struct server *s, struct request *r, struct slice body);
 
-    /* A sync of a client: r (REQUEST_SYNC) is answered by server_synced. NULL: at once. */
+    /* A sync of a client: r (REQUEST_SYNC) is answered by server_synced. It may go earlier: r->keeper is to point to where the
+     * role keeps it. NULL: answered at once. */
     void (*sync)(struct server *s, struct request *r);
 
     /* A client wants to go on with a session on this server: answered by connect_renewed, now or later. NULL: decided from

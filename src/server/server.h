@@ -203,7 +203,7 @@ struct request *request_new(struct server *s, struct conn *c, enum request_kind 
 struct slice request_payload(const struct request *r);
 /* Takes over a transaction that the leader has ordered: it goes to the log, and is applied once it is committed. */
 void pipeline_accept(struct server *s, zxid_t zxid, struct slice payload);
-/* A sync of role->sync is confirmed: it is answered behind what came before it. */
+/* A sync of role->sync is confirmed: it is answered behind what came before it. It and others may be gone afterwards. */
 void server_synced(struct server *s, struct request *r);
 /* Unlinks and frees it; records the latency if it was answered. */
 void request_done(struct server *s, struct request *r);

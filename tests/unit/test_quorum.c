@@ -1,6 +1,7 @@
 /* Whole ensembles in process: the roles, over simulated links, disks and time. The invariants that tests name are those of
  * docs/protocol/zab.md section 19. */
 #include "lib/testensemble.h"
+#include "quorum/quorum_internal.h"
 #include "server_help.h"
 
 /* Writes data of this path through a member, and waits for the reply. */
@@ -185,6 +186,63 @@ START_TEST(deposed_leader_confirms_no_sync) {
 }
 END_TEST
 
+/* A client does not wait for the answer to its sync. */
+static void sync_then_write(int (*member)(int leader)) {
+    struct testensemble *e = testensemble_new(3, 0, NULL);
+    struct testclient *c = testensemble_client(e, member(testensemble_elect(e)));
+    for (int i = 0; i < 20; i++) {
+        char path[24];
+        snprintf(path, sizeof path, "/p%d", i);
+        for (int k = 0; k < 1 + i % 3; k++) {
+            jute_put_bytes(testclient_request(c, OP_SYNC), SLICE_LIT("/"));
+            testclient_end(c);
+        }
+        testclient_exists(c, path, false);
+        testclient_create(c, path, "data", CREATE_PERSISTENT);
+        testclient_exists(c, path, false);
+        for (int k = 0; k < 1 + i % 3; k++)
+            ck_assert_int_eq(testensemble_reply(e, c).err, ZK_OK);
+        ck_assert_int_eq(testensemble_reply(e, c).err, ZK_NO_NODE);
+        ck_assert_int_eq(testensemble_reply(e, c).err, ZK_OK);
+        struct testframe f = testensemble_reply(e, c);
+        ck_assert_int_eq(f.err, ZK_OK);
+        ck_assert_int_eq(f.xid, c->xid);
+    }
+    testensemble_free(e);
+}
+
+static int the_leader(int leader) { return leader; }
+static int a_follower(int leader) { return leader == 1 ? 2 : 1; }
+
+START_TEST(sync_with_a_write_behind_it_on_the_leader) { sync_then_write(the_leader); }
+END_TEST
+START_TEST(sync_with_a_write_behind_it_on_a_follower) { sync_then_write(a_follower); }
+END_TEST
+
+/* Clients go, and the role ends, with syncs under way. */
+START_TEST(syncs_that_are_never_answered) {
+    for (int round = 0; round < 12; round++) {
+        struct testensemble *e = testensemble_new(3, 0, NULL);
+        int leader = testensemble_elect(e), sid = round % 2 == 0 ? leader : a_follower(leader);
+        struct testclient *c = testensemble_client(e, sid);
+        for (int sid2 = 1; sid2 <= 3; sid2++)
+            e->cut[leader][sid2] = e->cut[sid2][leader] = sid2 != leader && round % 3 != 2;
+        for (int i = 0; i < 3; i++) {
+            jute_put_bytes(testclient_request(c, OP_SYNC), SLICE_LIT("/"));
+            testclient_end(c);
+            testclient_create(c, "/s", "data", CREATE_PERSISTENT);
+        }
+        testensemble_run(e, round % 4);
+        if (round % 3 == 0)
+            testclient_hang_up(c);
+        if (round >= 6)
+            quorum_leave(e->servers[sid]->server->quorum, "the test says so");
+        testensemble_run(e, round % 5 == 0 ? 20000 : 10);
+        testensemble_free(e);
+    }
+}
+END_TEST
+
 START_TEST(session_moves_between_members) {
     struct testensemble *e = testensemble_new(3, 0, NULL);
     testensemble_elect(e);
@@ -281,6 +339,7 @@ END_TEST
 int main(void) {
     Suite *suite = suite_create("quorum");
     ADD(suite, "serve", three_elect_and_serve, observers_follow, sync_sees_what_was_written_elsewhere,
+        sync_with_a_write_behind_it_on_the_leader, sync_with_a_write_behind_it_on_a_follower, syncs_that_are_never_answered,
         deposed_leader_confirms_no_sync, configuration_gets_a_version, session_moves_between_members);
     ADD(suite, "away", leader_stops_and_comes_back, leader_is_killed_and_comes_back, leader_loses_power_and_comes_back,
         divergent_tail_is_forgotten, wiped_voter_elects_nobody, member_without_history_gets_a_snapshot);
