@@ -31,7 +31,7 @@ class Setup:
 
     def __init__(self, build, scratch, java_options):
         cpus = sorted(os.sched_getaffinity(0))
-        self.server_cpu, self.client_cpu = cpus[0], cpus[-1]
+        self.all_cpus, self.server_cpu, self.client_cpu = set(cpus), cpus[0], cpus[-1]
         self.build, self.scratch, self.java_options = build, scratch, java_options
         self.benchmark = self.find("zabra-benchmark")
         self.zabra = self.find("zabra-server")
@@ -133,16 +133,20 @@ class Server:
     def wait(self):
         first_request(self.port, alive=lambda: self.process.poll() is None)
 
-    def start(self):
+    @property
+    def address(self):
+        return "127.0.0.1:%d" % self.port
+
+    def start(self, cpus=None):
         """Starts and waits for the first answer; returns the seconds that took."""
         command = self.command()
         self.log = open(os.path.join(self.dir, "output"), "ab")
         # The affinity is inherited: no helper process stands between us and the server's start.
-        os.sched_setaffinity(0, {self.setup.server_cpu})
+        os.sched_setaffinity(0, cpus or {self.setup.server_cpu})
         begin = time.monotonic()
         self.process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=self.log, stderr=self.log,
                                         cwd=self.dir)
-        os.sched_setaffinity(0, {self.setup.client_cpu})
+        os.sched_setaffinity(0, cpus or {self.setup.client_cpu})
         try:
             self.wait()
         except CompareError as e:
@@ -262,7 +266,7 @@ class Benchmark:
     """One run of zabra-benchmark, on the client CPU."""
 
     def __init__(self, server, *arguments, watch_pid=True):
-        command = [server.setup.benchmark, "-s", "127.0.0.1:%d" % server.port, "--json"]
+        command = [server.setup.benchmark, "-s", server.address, "--json"]
         if watch_pid:
             command += ["--server-pid", str(server.pid)]
         self.process = subprocess.Popen(command + [str(a) for a in arguments], stdin=subprocess.DEVNULL,
