@@ -258,6 +258,8 @@ static void order_marking(struct quorum *q, int (*run)(struct log_cmd *cmd, cons
 
 /* Somebody else has a history. If we have none, ours was lost, or we are new: either way our word must not count. */
 static void note_history(struct quorum *q, int64_t sid, const struct notification *n) {
+    if (q->s->last_applied != 0 || q->epochs.accepted != 0)
+        q->no_history = false;
     if (q->history_seen || !q->no_history || sid == q->sid || (n->zxid <= 0 && n->peer_epoch <= 0))
         return;
     log_warn("server %" PRId64 " has a history and we have none: no vote until we have been brought up to date", sid);
@@ -404,8 +406,6 @@ static void look(struct quorum *q) {
     q->phase = QUORUM_LOOKING;
     q->looking_since = s->now.mono;
     metric_count(&s->metrics, METRIC_LOOKING_COUNT, 1);
-    if (s->last_applied != 0 || q->epochs.accepted != 0)
-        q->no_history = false;
     log_info("looking for a leader, at 0x%" PRIx64 " of epoch %" PRId64, (uint64_t)s->last_applied, q->epochs.current);
     begin_round(q);
 }

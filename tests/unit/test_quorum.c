@@ -336,12 +336,27 @@ START_TEST(configuration_gets_a_version) {
 }
 END_TEST
 
+/* What a member becomes part of is its history, too, even if nothing was ever written. */
+START_TEST(first_followers_have_a_history) {
+    struct testensemble *e = testensemble_new(3, 0, NULL);
+    int leader = testensemble_elect(e);
+    int early = leader == 1 ? 2 : 1;
+    e->cut[leader][early] = e->cut[early][leader] = true;
+    testensemble_run(e, 15000); /* it looks for a leader, the other one still follows */
+    ck_assert_int_ne(e->servers[early]->server->state, SERVER_RUNNING);
+    testensemble_end(e, leader, TESTSERVER_KILL);
+    memset(e->cut, 0, sizeof e->cut);
+    ck_assert_int_ne(testensemble_elect(e), leader);
+    testensemble_free(e);
+}
+END_TEST
+
 int main(void) {
     Suite *suite = suite_create("quorum");
     ADD(suite, "serve", three_elect_and_serve, observers_follow, sync_sees_what_was_written_elsewhere,
         sync_with_a_write_behind_it_on_the_leader, sync_with_a_write_behind_it_on_a_follower, syncs_that_are_never_answered,
         deposed_leader_confirms_no_sync, configuration_gets_a_version, session_moves_between_members);
-    ADD(suite, "away", leader_stops_and_comes_back, leader_is_killed_and_comes_back, leader_loses_power_and_comes_back,
+    ADD(suite, "away", first_followers_have_a_history, leader_stops_and_comes_back, leader_is_killed_and_comes_back, leader_loses_power_and_comes_back,
         divergent_tail_is_forgotten, wiped_voter_elects_nobody, member_without_history_gets_a_snapshot);
     return run_suite(suite);
 }
