@@ -99,27 +99,59 @@ static bool purge_enabled(const struct config *c) { return c->autopurge_purge_in
 /* Below this much free space (besides the ballast) growing writes are refused; the way back needs twice as much. */
 static int64_t critical_mark(const struct server *s) { return s->config->disk_reserve_bytes; }
 
-/* The same while a snapshot takes place that is needed to free the disk: writes must not take its space. */
+/* Has so much been logged since the last snapshot that another one is worth its space? */
+static bool snapshot_pays(const struct diskguard *g) { return g->logged_bytes > snapshotter_size_needed(g->s); }
+
+/* The same with room for the snapshot that frees the disk, as long as it is not written: writes must not take its space. */
 static int64_t mark_now(const struct diskguard *g) {
     const struct server *s = g->s;
     int64_t mark = critical_mark(s);
-    if (mark <= 0 || !s->env.same_dir || !purge_enabled(s->config))
+    if (mark <= 0 || !s->env.same_dir || !purge_enabled(s->config) || !s->role->standalone)
         return mark;
-    return mark + (g->rescue != RESCUE_NONE ? snapshotter_size_needed(s) : snapshotter_bytes_to_come(s));
+    if (snapshotter_busy(s))
+        return mark + snapshotter_bytes_to_come(s);
+    return mark + (g->rescue != RESCUE_NONE || snapshot_pays(g) ? snapshotter_size_needed(s) : 0);
 }
 
-/* A disk can be filled in less time than passes between two looks. */
+/* Looks as soon as possible; look_fresh is true when that look is done. */
+static void look_again(struct diskguard *g) {
+    g->next_look = g->s->now.mono;
+    g->look_wanted = g->looks_begun + 1;
+}
+
+static bool look_fresh(const struct diskguard *g) { return g->looks_done >= g->look_wanted; }
+
+static void become_critical(struct diskguard *g) {
+    log_error("only %lld bytes are left on the log's disk: growing writes are refused, reads and deletes go on",
+              (long long)g->free_log);
+    g->critical = true;
+    diskguard_purge_soon(g->s);
+}
+
+/* A disk can be filled in less time than passes between two looks, and a look may have to wait for a thread: it is counted
+ * along, and the next look sets it right. */
+static void used(struct diskguard *g, int64_t bytes) {
+    if (g->free_log < 0)
+        return;
+    g->free_log = i64_max(g->free_log - bytes, 0);
+    if (!g->critical && g->free_log < mark_now(g)) {
+        become_critical(g);
+        look_again(g);
+    }
+}
+
+void diskguard_snapshot_grew(struct server *s, int64_t bytes) {
+    if (s->env.same_dir)
+        used(s->diskguard, bytes);
+}
+
 void diskguard_log_grew(struct server *s, int64_t bytes, bool new_file) {
     struct diskguard *g = s->diskguard;
     g->logged_bytes = (g->logged_from == s->good_snapshot ? g->logged_bytes : 0) + bytes;
     g->logged_from = s->good_snapshot;
     if (new_file && g->critical) /* it may make older ones superfluous */
         diskguard_purge_soon(s);
-    if (g->free_log < 0)
-        return;
-    g->free_log = i64_max(g->free_log - bytes, 0);
-    if (!g->critical && g->free_log < mark_now(g))
-        g->next_look = s->now.mono;
+    used(g, bytes);
 }
 
 int64_t diskguard_free_bytes(const struct server *s, enum disk_dir dir) {
@@ -164,14 +196,6 @@ static void look_run(struct job *job, const struct disk *d) {
     measure(d, DISK_SNAP, &l->snap_bytes);
 }
 
-/* Looks as soon as possible; look_fresh is true when that look is done. */
-static void look_again(struct diskguard *g) {
-    g->next_look = g->s->now.mono;
-    g->look_wanted = g->looks_begun + 1;
-}
-
-static bool look_fresh(const struct diskguard *g) { return g->looks_done >= g->look_wanted; }
-
 static void look_prepare(struct diskguard *g) {
     struct server *s = g->s;
     g->looking = true;
@@ -207,9 +231,7 @@ static void look_done(struct job *job) {
     int64_t wanted = i64_max(g->critical ? 2 * mark : mark, mark_now(g));
     bool critical = g->free_log < wanted || s->disk_full;
     if (critical && !g->critical) {
-        log_error("only %lld bytes are left on the log's disk: growing writes are refused, reads and deletes go on",
-                  (long long)g->free_log);
-        diskguard_purge_soon(s);
+        become_critical(g);
     } else if (!critical && g->critical) {
         log_info("the log's disk has %lld bytes free again: writes are served", (long long)g->free_log);
         g->next_look = s->now.mono; /* for the ballast */
@@ -308,12 +330,11 @@ static bool snapshot_fits(const struct diskguard *g, int64_t more) {
 
 static int64_t ballast_bytes(const struct diskguard *g) { return g->has_ballast ? critical_mark(g->s) : 0; }
 
-/* Soon a snapshot would not fit any more, and the log since the last one is larger than it. */
+/* Soon a snapshot would not fit any more. */
 static bool low(const struct diskguard *g) {
     const struct server *s = g->s;
-    int64_t needed = snapshotter_size_needed(s);
-    return s->env.same_dir && g->free_log >= 0 && g->free_log < 2 * critical_mark(s) + needed &&
-           g->logged_bytes > needed;
+    return s->env.same_dir && g->free_log >= 0 && snapshot_pays(g) &&
+           g->free_log < 2 * critical_mark(s) + snapshotter_size_needed(s);
 }
 
 static void rescue_begin(struct diskguard *g) {
@@ -384,16 +405,25 @@ static void rescue_turn(struct diskguard *g) {
 
 /* ------------------------------------------------------------------ turn */
 
+/* What a purge on a full disk shall yield: the end of the emergency, and room for the next snapshot. */
+static void purge_for_space(const struct diskguard *g, struct retention_options *o) {
+    const struct server *s = g->s;
+    if (!s->role->standalone || !g->critical || g->free_log < 0)
+        return;
+    o->need_bytes = i64_max(2 * critical_mark(s), 1) - g->free_log;
+    if (o->need_bytes > 0 || !snapshot_fits(g, 0))
+        o->wish_bytes = o->need_bytes + snapshotter_size_needed(s);
+}
+
 static void purge_start(struct diskguard *g) {
     struct server *s = g->s;
-    int64_t need = i64_max(2 * critical_mark(s), 1) - g->free_log;
     g->purge_wanted = false;
     g->next_purge = mono_add_ms(s->now.mono, s->config->autopurge_purge_interval_hours * 3600000LL);
     g->purging = true;
     g->options = (struct retention_options){.keep = s->config->autopurge_snap_retain_count,
                                             .known_good = s->good_snapshot,
-                                            .need_bytes = s->role->standalone && g->critical && g->free_log >= 0 ? need : 0,
                                             .same_disk = s->env.same_dir};
+    purge_for_space(g, &g->options);
     g->purge_job.run = purge_run;
     g->purge_job.done = purge_done;
     s->env.job_submit(s->env.ctx, &g->purge_job);
@@ -409,6 +439,8 @@ void diskguard_turn(struct server *s) {
         return;
     if (s->role->standalone) /* a member of an ensemble may still have to take back what it has logged */
         rescue_turn(g);
+    if (g->critical && !look_fresh(g))
+        return;
     if (!g->purging && g->removals_pending == 0 && (g->purge_wanted || mono_diff_us(g->next_purge, s->now.mono) <= 0))
         purge_start(g);
 }

@@ -256,7 +256,7 @@ void pipeline_append_done(struct server *s, struct log_cmd *cmd) {
     }
     s->writing = NULL;
     s->log_bytes_since_snapshot += (int64_t)cmd->bytes;
-    diskguard_log_grew(s, cmd->file_size - (cmd->roll ? 0 : s->log_file_size), cmd->roll);
+    diskguard_log_grew(s, cmd->file_size - (cmd->roll ? s->log_padding : s->log_file_size), cmd->roll);
     s->log_file_size = cmd->file_size;
     s->log_padding = cmd->file_size - cmd->file_position;
     s->log_first = cmd->roll ? cmd->first_zxid : s->log_first;

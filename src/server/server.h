@@ -293,6 +293,8 @@ int64_t diskguard_free_bytes(const struct server *s, enum disk_dir dir);
 bool diskguard_critical(const struct server *s);
 /* The files of the log take up so many bytes more, in a new file or not. */
 void diskguard_log_grew(struct server *s, int64_t bytes, bool new_file);
+/* So many bytes of a snapshot are on their way to the disk. */
+void diskguard_snapshot_grew(struct server *s, int64_t bytes);
 /* An append found no space: the ballast is given up. */
 void diskguard_no_space(struct server *s);
 /* A look at old files is due, because a snapshot was published. */

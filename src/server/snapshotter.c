@@ -149,6 +149,7 @@ static struct snapjob *push_job(struct snapshotter *p, enum snapjob_kind kind) {
         p->chunk = BUF_INIT;
         p->queue_bytes += j->data.len;
         p->bytes_to_come = i64_max(p->bytes_to_come - (int64_t)j->data.len, 0);
+        diskguard_snapshot_grew(p->s, (int64_t)j->data.len);
     }
     list_push(&p->queue, &j->link);
     p->queue_count++;

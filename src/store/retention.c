@@ -119,15 +119,15 @@ static int make_plan(const struct disk *d, const struct store_files *snapshots, 
     return err;
 }
 
-/* The largest number of snapshots whose plan frees enough. */
+/* The largest number of snapshots whose plan frees so much, if there is one; else the plan stays as it is. */
 static int make_tight_plan(const struct disk *d, const struct store_files *snapshots, const struct retention_options *o,
-                           int keep, struct retention_plan *plan) {
+                           int keep, int64_t target, struct retention_plan *plan) {
     struct retention_plan tight;
-    for (int k = keep; k >= 1; k--) {
+    for (int k = keep; k >= 1 && plan->bytes < target; k--) {
         int err = make_plan(d, snapshots, o, k, true, &tight);
         if (err != 0)
             return err;
-        if (tight.bytes >= o->need_bytes) {
+        if (tight.bytes >= target) {
             retention_plan_free(plan);
             *plan = tight;
             return 0;
@@ -145,8 +145,10 @@ int retention_plan_make(const struct disk *d, const struct retention_options *o,
     if (err < 0)
         return err;
     err = make_plan(d, &snapshots, o, keep, false, plan);
-    if (err == 0 && o->known_good >= 0 && o->need_bytes > plan->bytes)
-        err = make_tight_plan(d, &snapshots, o, keep, plan);
+    if (err == 0 && o->known_good >= 0)
+        err = make_tight_plan(d, &snapshots, o, keep, o->wish_bytes, plan);
+    if (err == 0 && o->known_good >= 0)
+        err = make_tight_plan(d, &snapshots, o, keep, o->need_bytes, plan);
     store_files_free(&snapshots);
     if (err != 0)
         retention_plan_free(plan);

@@ -9,6 +9,7 @@ struct retention_options {
     int keep;           /* the newest so many valid snapshots stay */
     zxid_t known_good;  /* a snapshot that was read to its end, or written by this process; -1 = none */
     int64_t need_bytes; /* > 0: so much is needed on the log's disk; then fewer stay if, and only if, that yields it */
+    int64_t wish_bytes; /* the same; if it cannot be had, need_bytes counts */
     bool same_disk;     /* what snapshots take up is on the log's disk, too */
 };
 

@@ -125,6 +125,13 @@ START_TEST(fewer_are_kept_for_space) {
     ck_assert_int_eq(plan.bytes, 20000);
     make_plan_for(20001, false, 40); /* would be for nothing */
     expect("", "");
+    struct retention_options o = {.keep = 3, .known_good = 40, .need_bytes = 1, .wish_bytes = 15000};
+    ck_assert_int_eq(retention_plan_make(&disk.disk, &o, &plan), 0);
+    expect("snapshot.0 snapshot.14", "log.1 log.15 log.1f");
+    retention_plan_free(&plan);
+    o.wish_bytes = 20001;
+    ck_assert_int_eq(retention_plan_make(&disk.disk, &o, &plan), 0);
+    expect("snapshot.0", "log.1");
     make_plan_for(10000, false, 20);
     expect("snapshot.0", "log.1");
     make_plan_for(20000, false, 20); /* the newest is not known to be good */
