@@ -356,7 +356,8 @@ int main(void) {
     ADD(suite, "serve", three_elect_and_serve, observers_follow, sync_sees_what_was_written_elsewhere,
         sync_with_a_write_behind_it_on_the_leader, sync_with_a_write_behind_it_on_a_follower, syncs_that_are_never_answered,
         deposed_leader_confirms_no_sync, configuration_gets_a_version, session_moves_between_members);
-    ADD(suite, "away", first_followers_have_a_history, leader_stops_and_comes_back, leader_is_killed_and_comes_back, leader_loses_power_and_comes_back,
+    ADD(suite, "away", first_followers_have_a_history, leader_stops_and_comes_back,
+        leader_is_killed_and_comes_back, leader_loses_power_and_comes_back,
         divergent_tail_is_forgotten, wiped_voter_elects_nobody, member_without_history_gets_a_snapshot);
     return run_suite(suite);
 }
