@@ -923,7 +923,7 @@ static void check_members(struct leader *l) {
     int64_t lag_limit_us = quorum_ticks_ms(l->q, server_of(l)->config->sync_limit_ticks) * 1000;
     struct member *m;
     LIST_FOREACH(m, &l->members, struct member, link_in_leader) {
-        if (!m->gone && mono_diff_us(now, m->deadline) > 0)
+        if (!m->gone && mono_diff_us(now, m->deadline) >= 0)
             drop(m, "nothing was heard from it");
         if (!m->gone && m->state >= MEMBER_SYNCED && m->lag_zxid != 0 && mono_diff_us(now, m->lag_since) > lag_limit_us)
             drop(m, "it does not acknowledge");
@@ -952,7 +952,7 @@ static void tick(struct leader *l) {
 
 void leader_turn(struct leader *l) {
     check_members(l);
-    if (!l->serving && mono_diff_us(now_of(l).mono, l->setup_deadline) > 0) {
+    if (!l->serving && mono_diff_us(now_of(l).mono, l->setup_deadline) >= 0) {
         quorum_leave(l->q, "no quorum followed in time");
         return;
     }

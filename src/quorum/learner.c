@@ -848,7 +848,7 @@ void learner_turn(struct learner *l) {
     else if (l->state == LEARNER_RELOAD_WAIT)
         try_reload(l);
     bool waits = l->state != LEARNER_DIALLING && l->state != LEARNER_RETRYING && !busy(l);
-    if (waits && mono_diff_us(now.mono, l->deadline) > 0)
+    if (waits && mono_diff_us(now.mono, l->deadline) >= 0)
         quorum_leave(l->q, "nothing was heard from the leader");
 }
 
@@ -856,7 +856,7 @@ struct monotime learner_next_wake(const struct learner *l) {
     if (l->state == LEARNER_RETRYING)
         return l->retry_at;
     if (l->state == LEARNER_DIALLING)
-        return l->give_up;
+        return (struct monotime){INT64_MAX}; /* the link tells, in any case */
     if (l->state == LEARNER_RELOAD_WAIT)
         return mono_add_ms(now_of(l).mono, 1);
     if (busy(l))

@@ -237,7 +237,8 @@ struct monotime server_next_wake(const struct server *s) {
         wake.us = i64_min(wake.us, s->disk_retry.us);
     if (s->state == SERVER_RUNNING) {
         int64_t expiry_ms = expiry_next(&s->sessions.expiry);
-        if (expiry_ms < mono_ms(wake) + 1)
+        /* Elsewhere nothing is done about it. */
+        if (s->role->orders && expiry_ms < mono_ms(wake) + 1)
             wake.us = i64_min(wake.us, expiry_ms * 1000);
         wake.us = i64_min(wake.us, reaper_next_wake(s).us);
     }

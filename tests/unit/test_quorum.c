@@ -164,6 +164,29 @@ START_TEST(sync_sees_what_was_written_elsewhere) {
 }
 END_TEST
 
+/* A session that is due to expire is the leader's business: the others must not spin because of it. */
+START_TEST(followers_sleep_while_sessions_are_due) {
+    struct testensemble *e = testensemble_new(3, 0, NULL);
+    int leader = testensemble_elect(e);
+    int follower = leader == 1 ? 2 : 1;
+    struct server *s = e->servers[follower]->server;
+    struct testclient *before = testensemble_client(e, follower), *c = testclient_new(e->servers[leader], NULL);
+    c->session_id = before->session_id;
+    memcpy(c->password, before->password, PASSWORD_BYTES);
+    testclient_hang_up(before);
+    testclient_send_connect(c, 10000);
+    testensemble_run(e, 50);
+    ck_assert(testclient_take_connect(c));
+    for (int i = 0; i < 30; i++) {
+        testclient_ping(c);
+        testensemble_run(e, 1000);
+        ck_assert_uint_eq(s->sessions.by_id.count, 1);
+        ck_assert(mono_diff_us(server_next_wake(s), s->now.mono) > 0);
+    }
+    testensemble_free(e);
+}
+END_TEST
+
 /* A leader that nobody hears confirms nothing, and leaves. */
 START_TEST(deposed_leader_confirms_no_sync) {
     struct testensemble *e = testensemble_new(3, 0, NULL);
@@ -354,7 +377,8 @@ END_TEST
 int main(void) {
     Suite *suite = suite_create("quorum");
     ADD(suite, "serve", three_elect_and_serve, observers_follow, sync_sees_what_was_written_elsewhere,
-        sync_with_a_write_behind_it_on_the_leader, sync_with_a_write_behind_it_on_a_follower, syncs_that_are_never_answered,
+        followers_sleep_while_sessions_are_due, sync_with_a_write_behind_it_on_the_leader,
+        sync_with_a_write_behind_it_on_a_follower, syncs_that_are_never_answered,
         deposed_leader_confirms_no_sync, configuration_gets_a_version, session_moves_between_members);
     ADD(suite, "away", first_followers_have_a_history, leader_stops_and_comes_back,
         leader_is_killed_and_comes_back, leader_loses_power_and_comes_back,
