@@ -15,8 +15,6 @@
 
 #define PACKET_DATA_MAX (1u << 30)
 #define HELLO_DATA_MAX 4096u /* of whoever has not said who it is */
-/* Half of what has room in a zxid; ACKEPOCH tells an epoch as a signed int. */
-#define EPOCH_MAX INT64_C(0x7ffffffe)
 #define SNAP_CHUNK_BYTES (256u << 10)
 #define SNAP_AHEAD_BYTES (1u << 20)
 #define ITEM_MAX (1u << 30)

@@ -21,7 +21,7 @@ static int read_one(const struct disk *d, const char *name, int64_t *epoch) {
     while (n > 0 && (text[n - 1] == '\n' || text[n - 1] == '\r' || text[n - 1] == ' '))
         n--;
     text[n] = '\0';
-    return str_to_i64((struct slice){text, (size_t)n}, epoch) && *epoch >= 0 ? 0 : -EBADMSG;
+    return str_to_i64((struct slice){text, (size_t)n}, epoch) && *epoch >= 0 && *epoch <= EPOCH_MAX ? 0 : -EBADMSG;
 }
 
 static int read_or_make(const struct disk *d, const char *name, int64_t missing, int64_t *epoch) {
@@ -42,7 +42,7 @@ int epochs_read(const struct disk *d, zxid_t last_zxid, struct epochs *out, char
         err = read_or_make(d, name, i64_max(of_log, out->current), &out->accepted);
     }
     if (err != 0) {
-        snprintf(error, error_size, "%s cannot be read: %s", name, err == -EBADMSG ? "it holds no number" : "disk error");
+        snprintf(error, error_size, "%s cannot be read: %s", name, err == -EBADMSG ? "it holds no epoch" : "disk error");
         return err;
     }
     /* A crash between the sync of the new file and its rename. */
@@ -50,8 +50,10 @@ int epochs_read(const struct disk *d, zxid_t last_zxid, struct epochs *out, char
         char text[24];
         out->current = left;
         err = disk_write_atomic(d, DISK_SNAP, EPOCH_CURRENT, text, (size_t)epoch_text(left, text));
-        if (err != 0)
+        if (err != 0) {
+            snprintf(error, error_size, "%s cannot be written", EPOCH_CURRENT);
             return err;
+        }
     }
     /* With the epoch accepted, this is a crash between the history of that epoch and the file that says it is complete: the
      * member goes on in the old one. Otherwise nobody knows where the transactions come from. */

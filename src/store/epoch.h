@@ -7,6 +7,8 @@
 
 #define EPOCH_ACCEPTED "acceptedEpoch" /* the newest epoch that a leader has been promised */
 #define EPOCH_CURRENT "currentEpoch"   /* the epoch whose history this database holds */
+/* ACKEPOCH tells an epoch as a signed int. */
+#define EPOCH_MAX INT64_C(0x7fffffff)
 
 struct epochs {
     int64_t accepted, current;

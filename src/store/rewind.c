@@ -6,6 +6,7 @@
 #include "base/log.h"
 #include "store/listing.h"
 #include "store/sidefile.h"
+#include "store/snapshot.h"
 #include "store/txnlog.h"
 
 /* It may vouch for entries that are about to go. */
@@ -45,8 +46,14 @@ static int find_end(const struct disk *d, const char *name, zxid_t to, int64_t *
             err = result.err;
             break;
         }
-        if (result.status != TXNLOG_RECORD)
+        if (result.status != TXNLOG_RECORD) {
+            /* Damage that a snapshot covers does not stop recovery, so what is behind it must go, too. */
+            zxid_t found;
+            if (result.status == TXNLOG_END || !txnlog_reader_resync(r, to, offset, &found))
+                *offset = -1;
+            err = txnlog_reader_err(r);
             break;
+        }
         if (txnlog_payload_zxid(result.payload) > to) {
             *offset = result.offset;
             break;
@@ -93,16 +100,37 @@ static int cut_logs(const struct disk *d, zxid_t to) {
     return err;
 }
 
-int store_rewind(const struct disk *d, zxid_t to) {
+static int rewind_to(const struct disk *d, zxid_t to) {
     int err = forget_side_file(d);
     if (err == 0)
         err = remove_snapshots(d, to);
     return err == 0 ? cut_logs(d, to) : err;
 }
 
+/* Without a snapshot that stays, what stays of the logs would be worth nothing. */
+static int check_base(const struct disk *d, zxid_t to) {
+    struct store_files files;
+    int err = store_files_list(d, DISK_SNAP, "snapshot", &files);
+    if (err < 0)
+        return err;
+    bool found = files.count == 0;
+    err = 0;
+    for (int i = 0; i < files.count && files.items[i].zxid <= to && !found && err == 0; i++)
+        found = snapshot_looks_valid(d, files.items[i].name, &err);
+    store_files_free(&files);
+    if (err == 0 && !found)
+        log_error("there is no snapshot at or below 0x%llx to go back to", (unsigned long long)to);
+    return err != 0 ? err : found ? 0 : -ENODATA;
+}
+
+int store_rewind(const struct disk *d, zxid_t to) {
+    int err = check_base(d, to);
+    return err == 0 ? rewind_to(d, to) : err;
+}
+
 int store_replace(const struct disk *d, const char *tmp_name, zxid_t zxid) {
     char name[STORE_NAME_MAX];
-    int err = store_rewind(d, zxid);
+    int err = rewind_to(d, zxid);
     if (err != 0)
         return err;
     store_snapshot_name(name, zxid, SNAPSHOT_PLAIN);

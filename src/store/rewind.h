@@ -7,7 +7,8 @@
 #include "store/disk.h"
 
 /* Removes snapshots and log entries above the zxid, durably, in an order in which a crash anywhere leaves a database that
- * ends somewhere between: snapshots first, then logs from the newest back. No log may be open. 0 or a negative errno. */
+ * ends somewhere between: snapshots first, then logs from the newest back. No log may be open. 0 or a negative errno; -ENODATA,
+ * and nothing is changed, if no snapshot would be left. */
 int store_rewind(const struct disk *d, zxid_t to);
 /* Publishes a finished snapshot file that replaces the history: what lies above its zxid goes first. */
 int store_replace(const struct disk *d, const char *tmp_name, zxid_t zxid);
