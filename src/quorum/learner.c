@@ -60,7 +60,8 @@ struct asked_sync {
 /* The snapshot on its way into a file: one job at a time works on it. */
 struct receiving {
     struct job job;
-    struct learner *owner; /* NULL: the learner has gone, the job cleans up */
+    struct server *s;
+    struct learner *owner; /* NULL: the learner has gone, the job's end cleans up */
     struct snapwriter *writer;
     char name[STORE_NAME_MAX];
     struct buf queued;  /* received, not with the job yet */
@@ -235,7 +236,7 @@ static void reload_done(struct log_cmd *cmd) {
         if (r->tmp_name[0] != '\0' && s->last_applied < r->zxid)
             s->last_applied = s->last_prepared = s->logged = s->committed = r->zxid;
         log_info("the database is at 0x%llx now", (unsigned long long)s->last_applied);
-        quorum_show_config(q);
+        quorum_reload_config(q);
     }
     zxid_t wanted = r->zxid;
     reload_free(r);
@@ -296,9 +297,35 @@ static void receiving_run(struct job *job, const struct disk *disk) {
     buf_free(&r->writing);
 }
 
+/* The file of a snapshot that nobody needs any more; a job, because it blocks. */
+struct discard {
+    struct job job;
+    struct snapwriter *writer; /* NULL: the file is complete */
+    char name[STORE_NAME_MAX];
+};
+
+static void discard_run(struct job *job, const struct disk *disk) {
+    struct discard *x = CONTAINER_OF(job, struct discard, job);
+    if (x->writer != NULL)
+        snapwriter_close(x->writer);
+    else
+        disk->unlink(disk->ctx, DISK_SNAP, x->name);
+}
+
+static void discard_done(struct job *job) { mem_free(CONTAINER_OF(job, struct discard, job)); }
+
+static void discard_file(struct server *s, struct snapwriter *writer, const char *name) {
+    struct discard *x = mem_calloc(1, sizeof *x);
+    x->job.run = discard_run;
+    x->job.done = discard_done;
+    x->writer = writer;
+    snprintf(x->name, sizeof x->name, "%s", name);
+    s->env.job_submit(s->env.ctx, &x->job);
+}
+
 static void receiving_free(struct receiving *r) {
-    if (r->writer != NULL)
-        snapwriter_close(r->writer);
+    if (r->writer != NULL || r->finished)
+        discard_file(r->s, r->writer, r->name);
     buf_free(&r->queued);
     buf_free(&r->writing);
     mem_free(r);
@@ -323,6 +350,7 @@ static void receiving_done(struct job *job) {
     if (r->finished) {
         l->receiving = NULL;
         start_reload(l, l->snap_zxid, r->name);
+        r->finished = false; /* the file is the reload's now */
         receiving_free(r);
         return;
     }
@@ -340,7 +368,7 @@ static void receiving_go_on(struct receiving *r) {
     r->finish = r->end;
     r->job.run = receiving_run;
     r->job.done = receiving_done;
-    r->owner->q->s->env.job_submit(r->owner->q->s->env.ctx, &r->job);
+    r->s->env.job_submit(r->s->env.ctx, &r->job);
 }
 
 static void start_receiving(struct learner *l, zxid_t zxid) {
@@ -350,6 +378,7 @@ static void start_receiving(struct learner *l, zxid_t zxid) {
     l->signature_seen = 0;
     snapscan_init(&l->scan, ITEM_MAX);
     l->receiving = mem_calloc(1, sizeof *l->receiving);
+    l->receiving->s = l->q->s;
     l->receiving->owner = l;
     snprintf(l->receiving->name, sizeof l->receiving->name, STORE_TMP_PREFIX "received.%" PRIu64 STORE_TMP_SUFFIX,
              l->q->generation);
@@ -833,8 +862,11 @@ void learner_free(struct learner *l) {
             receiving_free(l->receiving);
     }
     /* One that is under way is finished by its completion. */
-    if (l->reload != NULL && l->state == LEARNER_RELOAD_WAIT)
+    if (l->reload != NULL && l->state == LEARNER_RELOAD_WAIT) {
+        if (l->reload->tmp_name[0] != '\0')
+            discard_file(l->q->s, NULL, l->reload->tmp_name);
         mem_free(l->reload);
+    }
     buf_free(&l->touched);
     buf_free(&l->out);
     mem_free(l);

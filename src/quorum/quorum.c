@@ -95,12 +95,26 @@ static void load_config(struct server *s, struct qconfig **config) {
     buf_free(&text);
 }
 
-void quorum_show_config(struct quorum *q) {
+static void show_config(struct quorum *q) {
     struct server *s = q->s;
     struct znode *n = tree_find(s->tree, SLICE_LIT("/zookeeper/config"));
     if (n != NULL)
         tree_set_data(s->tree, n, (struct slice){(const char *)q->config_text.data, q->config_text.len}, -1,
                       q->committed->version, s->now.wall_ms);
+}
+
+/* What a reconfiguration has put into the log, committed or not, counts beside the committed configuration after a restart, too
+ * (I19): others may have activated it. NULL: nothing newer is there. */
+static struct qconfig *config_of_tree(struct quorum *q) {
+    char error[256];
+    const struct znode *n = tree_find(q->s->tree, SLICE_LIT("/zookeeper/config"));
+    if (!q->s->config->reconfig_enabled || n == NULL || n->data_len <= 0)
+        return NULL;
+    struct qconfig *c = qconfig_parse(znode_data(n), true, error, sizeof error);
+    if (c != NULL && c->version > q->committed->version)
+        return c;
+    qconfig_unref(c);
+    return NULL;
 }
 
 static void use_configs(struct quorum *q) {
@@ -115,6 +129,13 @@ static void adopt_last_seen(struct quorum *q, struct qconfig *c) {
     qconfig_unref(q->last_seen);
     q->last_seen = qconfig_ref(c);
     use_configs(q);
+}
+
+void quorum_reload_config(struct quorum *q) {
+    struct qconfig *c = config_of_tree(q);
+    adopt_last_seen(q, c != NULL ? c : q->committed);
+    qconfig_unref(c);
+    show_config(q);
 }
 
 void quorum_see_config(struct quorum *q, struct slice text) {
@@ -146,7 +167,7 @@ bool quorum_activate_config(struct quorum *q, int64_t designated) {
              (uint64_t)old->version);
     q->committed = qconfig_ref(q->last_seen);
     use_configs(q);
-    quorum_show_config(q);
+    show_config(q);
     save_config(q);
     bool other_leader = designated != -1 ? designated != q->leader_sid : qconfig_voter_bit(q->committed, q->leader_sid) == 0;
     bool other_role = observed != quorum_observer(q);
@@ -498,8 +519,7 @@ struct quorum *quorum_new(struct server *s, struct qconfig *config, int64_t sid,
     q->marked = store_is_marked(s->env.disk);
     s->quorum = q;
     start_election(q);
-    use_configs(q);
-    quorum_show_config(q);
+    quorum_reload_config(q);
     return q;
 }
 

@@ -58,8 +58,8 @@ void quorum_first_version(struct quorum *q, int64_t epoch);
 /* The last seen configuration is committed. True if our own role, or the leader (designated: -1 = not told), is another one in
  * it, so that this role must end. */
 bool quorum_activate_config(struct quorum *q, int64_t designated);
-/* Puts the committed configuration into /zookeeper/config: after the database was replaced. */
-void quorum_show_config(struct quorum *q);
+/* The database was loaded: what it holds newer than the committed configuration is the last seen one. */
+void quorum_reload_config(struct quorum *q);
 bool quorum_observer(const struct quorum *q);
 /* It follows like an observer, whatever it is configured as, until it has a history again. */
 bool quorum_untrusted(const struct quorum *q);

@@ -558,6 +558,12 @@ START_TEST(i4_snapshot_replaces_the_history) {
 }
 END_TEST
 
+static void expect_no_tmp(void) {
+    const char *name;
+    for (int n = 0; (name = simdisk_nth(&e->servers[1]->disk, DISK_SNAP, n)) != NULL; n++)
+        ck_assert_msg(strstr(name, "received") == NULL, "%s is left over", name);
+}
+
 /* Half of it, a wrong end, impossible lengths: the database is what it was. */
 START_TEST(i16_broken_snapshot_changes_nothing) {
     start(NULL, 1);
@@ -596,6 +602,7 @@ START_TEST(i16_broken_snapshot_changes_nothing) {
         ck_assert_int_eq(server_at(1)->last_applied, Z(1, 3));
     }
     buf_free(&good);
+    expect_no_tmp();
     restart(TESTSERVER_KILL);
     ck_assert_int_eq(server_at(1)->last_applied, Z(1, 3));
     ck_assert_int_eq(discover(9).zxid, Z(1, 3));
@@ -717,6 +724,38 @@ START_TEST(i16_role_ends_while_a_snapshot_is_finished) {
     await_phase(1, QUORUM_LOOKING);
     ck_assert_int_eq(server_at(1)->last_applied, Z(1, 3));
     ck_assert_int_eq(discover(3).zxid, Z(1, 3));
+    expect_no_tmp();
+}
+END_TEST
+
+/* -------- configurations */
+
+static void propose_config(zxid_t zxid) {
+    struct buf b = BUF_INIT, text = BUF_INIT;
+    buf_printf(&text, "server.1=s1:1001:2001:participant\nserver.3=s3:1003:2003:participant\nversion=%llx", (unsigned long long)zxid);
+    txn_header_put(&b, &(struct txn_header){.client_id = 0x100, .cxid = 1, .zxid = zxid, .time_ms = 5000, .type = OP_RECONFIG});
+    txn_record_put(&b, &(struct txn){.type = OP_RECONFIG, .path = SLICE_LIT("/zookeeper/config"), .data = buf_slice(&text), .version = -1});
+    testpeer_send(p, PACKET_PROPOSAL, zxid, buf_slice(&b));
+    buf_free(&b);
+    buf_free(&text);
+}
+
+/* Others may have activated what is only in our log: without it two leaders could have quorums. */
+START_TEST(i19_logged_reconfiguration_counts_after_a_restart) {
+    start(OPTIONS("reconfigEnabled", "yes"), 1);
+    give_history(1, 2, 2);
+    propose_config(Z(1, 3));
+    expect_ack(Z(1, 3));
+    ck_assert_int_eq(quorum_at(1)->last_seen->version, Z(1, 3));
+    restart(TESTSERVER_POWER_LOSS);
+    ck_assert_int_lt(quorum_at(1)->committed->version, Z(1, 3));
+    ck_assert_int_eq(quorum_at(1)->last_seen->version, Z(1, 3));
+    /* And goes with the transaction. */
+    discover(2);
+    testpeer_send(p, PACKET_TRUNC, Z(1, 2), SLICE_NULL);
+    run(50);
+    ck_assert_int_eq(server_at(1)->last_applied, Z(1, 2));
+    ck_assert_int_lt(quorum_at(1)->last_seen->version, Z(1, 3));
 }
 END_TEST
 
@@ -867,6 +906,7 @@ int main(void) {
         i15_trunc_to_what_is_not_there, i4_snapshot_replaces_the_history, i16_broken_snapshot_changes_nothing,
         i4_snapshot_of_a_later_epoch, i4_nothing_older_is_left_behind_a_snapshot, i4_snapshot_and_a_crash,
         i16_role_ends_during_a_reload, i16_role_ends_while_a_snapshot_is_finished);
+    ADD_ENSEMBLE(suite, "config", i19_logged_reconfiguration_counts_after_a_restart);
     ADD_ENSEMBLE(suite, "disk", i24_failed_sync_is_the_end, i16_full_disk_while_settling, i16_ballast_helps_to_settle,
         full_disk_for_an_epoch_file, nothing_is_written_or_purged_from_an_uncommitted_tree, snapshot_waits_for_the_log);
     return run_suite(suite);
