@@ -233,8 +233,6 @@ static void reload_done(struct log_cmd *cmd) {
     } else {
         /* Whether the role has ended or not: this is what stands on the disk now. */
         reload_swap(r);
-        if (r->tmp_name[0] != '\0' && s->last_applied < r->zxid)
-            s->last_applied = s->last_prepared = s->logged = s->committed = r->zxid;
         log_info("the database is at 0x%llx now", (unsigned long long)s->last_applied);
         quorum_reload_config(q);
     }

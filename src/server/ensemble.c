@@ -93,7 +93,10 @@ static int run_reload(struct log_cmd *cmd, const struct disk *d) {
     server_recover(r->loaded, &r->result, r->now);
     if (r->result.status != RECOVERY_OK)
         return -EIO;
-    return r->tmp_name[0] != '\0' ? store_forget_older(d, r->zxid) : 0;
+    if (r->tmp_name[0] == '\0')
+        return 0;
+    /* One that cannot be read must not be replaced by what was there before. */
+    return r->loaded->good_snapshot == r->zxid ? store_forget_older(d, r->zxid) : -EIO;
 }
 
 void reload_submit(struct reload *r) {

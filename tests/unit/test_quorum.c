@@ -1,5 +1,7 @@
 /* Whole ensembles in process: the roles, over simulated links, disks and time. The invariants that tests name are those of
  * docs/protocol/zab.md section 19. */
+#include <errno.h>
+
 #include "lib/testensemble.h"
 #include "quorum/quorum_internal.h"
 #include "server_help.h"
@@ -118,6 +120,37 @@ START_TEST(member_without_history_gets_a_snapshot) {
     testensemble_run(e, 200);
     testensemble_expect_equal(e);
     testensemble_free(e);
+}
+END_TEST
+
+/* A snapshot that cannot be read when it has come: what was there before does not take its place. */
+START_TEST(snapshot_that_cannot_be_read) {
+    for (unsigned n = 1; n <= 12; n++) {
+        struct testensemble *e = testensemble_new(3, 0, (const char *[]){"forceSnapshotSync", "true", NULL});
+        int leader = testensemble_elect(e), away = leader == 1 ? 2 : 1;
+        struct testserver *ts = e->servers[away];
+        struct testclient *c = testensemble_client(e, leader);
+        put(e, c, "/before");
+        testensemble_run(e, 50);
+        testensemble_end(e, away, TESTSERVER_STOP);
+        put(e, c, "/away");
+        testensemble_start(e, away);
+        ts->disk.counted_ops = SIMDISK_BIT(SIMDISK_OPEN);
+        ts->disk.calls = 0;
+        ts->disk.fail_at = n;
+        ts->disk.fail_errno = -EIO;
+        testensemble_run(e, 3000);
+        simdisk_clear_faults(&ts->disk);
+        if (ts->server->state == SERVER_FAILED) {
+            testensemble_end(e, away, TESTSERVER_KILL);
+            testensemble_start(e, away);
+        }
+        testensemble_elect(e);
+        put(e, c, "/later");
+        testensemble_run(e, 100);
+        testensemble_expect_equal(e);
+        testensemble_free(e);
+    }
 }
 END_TEST
 
@@ -382,6 +415,7 @@ int main(void) {
         deposed_leader_confirms_no_sync, configuration_gets_a_version, session_moves_between_members);
     ADD(suite, "away", first_followers_have_a_history, leader_stops_and_comes_back,
         leader_is_killed_and_comes_back, leader_loses_power_and_comes_back,
-        divergent_tail_is_forgotten, wiped_voter_elects_nobody, member_without_history_gets_a_snapshot);
+        divergent_tail_is_forgotten, wiped_voter_elects_nobody, member_without_history_gets_a_snapshot,
+        snapshot_that_cannot_be_read);
     return run_suite(suite);
 }
