@@ -467,6 +467,8 @@ void quorum_turn(struct quorum *q) {
 }
 
 struct monotime quorum_next_wake(const struct quorum *q) {
+    if (q->s->state == SERVER_STOPPING || q->s->state == SERVER_FAILED)
+        return (struct monotime){INT64_MAX};
     struct monotime wake = mesh_deadline(q->mesh);
     wake.us = i64_min(wake.us, election_deadline(q->election).us);
     if (q->leaving || q->phase == QUORUM_SETTLING || q->decided)

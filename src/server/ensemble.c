@@ -49,18 +49,21 @@ void server_leave(struct server *s) {
         conn_close_later(c, CONN_CLOSE_NOW);
 }
 
-/* Sessions whose creation never became a transaction. */
+/* Sessions whose creation never became a transaction. Connections that still speak for one are closing. */
 static void drop_unborn_sessions(struct server *s) {
     struct buf ids = BUF_INIT;
     size_t cursor = 0;
     struct session *session;
     while ((session = hmap_next(&s->sessions.by_id, &cursor)) != NULL)
-        if (!session->in_db && session->conn == NULL)
+        if (!session->in_db)
             buf_append(&ids, &session->id, sizeof session->id);
     for (size_t at = 0; at < ids.len; at += sizeof(session_id_t)) {
         session_id_t id;
         memcpy(&id, ids.data + at, sizeof id);
-        session_remove(&s->sessions, session_find(&s->sessions, id));
+        session = session_find(&s->sessions, id);
+        if (session->conn != NULL)
+            connect_let_go(s, session->conn);
+        session_remove(&s->sessions, session);
     }
     buf_free(&ids);
 }

@@ -220,6 +220,23 @@ START_TEST(followers_sleep_while_sessions_are_due) {
 }
 END_TEST
 
+/* A session that a follower could not get made is forgotten with the role, also if its connection was still open then. */
+START_TEST(session_that_was_never_made) {
+    struct testensemble *e = testensemble_new(3, 0, NULL);
+    int leader = testensemble_elect(e), follower = leader == 1 ? 2 : 1;
+    struct server *s = e->servers[follower]->server;
+    for (int sid = 1; sid <= 3; sid++)
+        e->cut[follower][sid] = e->cut[sid][follower] = sid != follower;
+    testclient_send_connect(testclient_new(e->servers[follower], NULL), 10000);
+    testensemble_run(e, 10);
+    ck_assert_uint_eq(s->sessions.by_id.count, 1);
+    for (int i = 0; i < 60000 && s->state == SERVER_RUNNING; i++)
+        testensemble_run(e, 1);
+    ck_assert_uint_eq(s->sessions.by_id.count, 0);
+    testensemble_free(e);
+}
+END_TEST
+
 /* A leader that nobody hears confirms nothing, and leaves. */
 START_TEST(deposed_leader_confirms_no_sync) {
     struct testensemble *e = testensemble_new(3, 0, NULL);
@@ -410,9 +427,9 @@ END_TEST
 int main(void) {
     Suite *suite = suite_create("quorum");
     ADD(suite, "serve", three_elect_and_serve, observers_follow, sync_sees_what_was_written_elsewhere,
-        followers_sleep_while_sessions_are_due, sync_with_a_write_behind_it_on_the_leader,
-        sync_with_a_write_behind_it_on_a_follower, syncs_that_are_never_answered,
-        deposed_leader_confirms_no_sync, configuration_gets_a_version, session_moves_between_members);
+        followers_sleep_while_sessions_are_due, session_that_was_never_made,
+        sync_with_a_write_behind_it_on_the_leader, sync_with_a_write_behind_it_on_a_follower,
+        syncs_that_are_never_answered, deposed_leader_confirms_no_sync, configuration_gets_a_version, session_moves_between_members);
     ADD(suite, "away", first_followers_have_a_history, leader_stops_and_comes_back,
         leader_is_killed_and_comes_back, leader_loses_power_and_comes_back,
         divergent_tail_is_forgotten, wiped_voter_elects_nobody, member_without_history_gets_a_snapshot,
