@@ -277,19 +277,22 @@ static void begin_round(struct quorum *q);
 static int run_mark(struct log_cmd *cmd, const struct disk *d);
 static void order_marking(struct quorum *q, int (*run)(struct log_cmd *cmd, const struct disk *d));
 
-/* Somebody else has a history. If we have none, ours was lost, or we are new: either way our word must not count. */
+/* Somebody else has a history. If we have none, ours was lost, or we are new: either way our word must not count. Once we
+ * have an epoch with others, that is the beginning of ours. A role that is on its way to one is given up: it would vote. */
 static void note_history(struct quorum *q, int64_t sid, const struct notification *n) {
     if (q->s->last_applied != 0 || q->epochs.accepted != 0)
         q->no_history = false;
-    if (q->history_seen || !q->no_history || sid == q->sid || (n->zxid <= 0 && n->peer_epoch <= 0))
+    if (quorum_untrusted(q) || !q->no_history || sid == q->sid || (n->zxid <= 0 && n->peer_epoch <= 0))
         return;
     log_warn("server %" PRId64 " has a history and we have none: no vote until we have been brought up to date", sid);
     q->history_seen = true;
     /* Before any epoch file says otherwise: those make a new start look like one with a history. */
     order_marking(q, run_mark);
     q->marked = true;
-    if (q->phase == QUORUM_LOOKING && !q->decided)
+    if (q->phase == QUORUM_LOOKING)
         begin_round(q);
+    else if (q->leader != NULL || q->learner != NULL)
+        quorum_leave(q, "our history is to come first");
 }
 
 static void notification_received(void *ctx, int64_t sid, const uint8_t *data, size_t len) {
