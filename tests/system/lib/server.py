@@ -63,6 +63,8 @@ def _die_with_parent():
 class Server:
     """One standalone server in a directory of its own."""
 
+    java_log_level = "warn"
+
     defaults = {
         "tickTime": 2000, "maxClientCnxns": 0, "forceSync": "no", "admin.enableServer": "false",
         "4lw.commands.whitelist": "*",
@@ -80,6 +82,12 @@ class Server:
     # -- life ---------------------------------------------------------------
 
     def start(self):
+        self.begin()
+        self._wait_until_serving()
+        return self
+
+    def begin(self):
+        """Starts the process and does not wait."""
         options = dict(self.options, dataDir=os.path.join(self.dir, "data"),
                        clientPort=self.port)
         options.setdefault("clientPortAddress", "127.0.0.1")
@@ -89,8 +97,6 @@ class Server:
             self.process = subprocess.Popen(
                 command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, cwd=self.dir,
                 preexec_fn=_die_with_parent)
-        self._wait_until_serving()
-        return self
 
     def _wait_until_serving(self):
         deadline = time.monotonic() + START_TIME
@@ -206,7 +212,9 @@ class JavaServer(Server):
         jars = [j for j in ("/usr/share/java/%s.jar" % n for n in _JAVA_JARS) if os.path.exists(j)]
         return (["java", "-Xmx256m", "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1", "-Xshare:auto",
                  "-XX:-UsePerfData", "-Dzookeeper.jmx.log4j.disable=true", "-Dfile.encoding=UTF-8",
-                 "-Dorg.slf4j.simpleLogger.defaultLogLevel=warn"]
+                 "-Dorg.slf4j.simpleLogger.showDateTime=true",
+                 "-Dorg.slf4j.simpleLogger.dateTimeFormat=HH:mm:ss.SSS",
+                 "-Dorg.slf4j.simpleLogger.defaultLogLevel=" + self.java_log_level]
                 + ["-D%s=%s" % item for item in raw.items()]
                 + ["-cp", ":".join(jars), "org.apache.zookeeper.server.quorum.QuorumPeerMain", config])
 

@@ -1,0 +1,365 @@
+"""Ensembles of servers on this machine, zabra's and Java's side by side, and writers that survive the loss of a member.
+
+    e = Ensemble("zzjZ")      servers 1 and 2 are zabra's, 3 is Java's; 4 is an observer of zabra's
+    leader = e.start()        all of them, until they serve; the member that leads
+"""
+import os
+import random
+import shutil
+import signal
+import sys
+import time
+import unittest
+
+from kazoo.client import KazooClient
+
+from lib import store, wire
+from lib.load import Load, Writer
+from lib.server import ON_JAVA, START_TIME, JavaServer, ZabraServer, _free_port
+from lib.wire import DEADLINE
+
+FULL = bool(os.environ.get("ZABRA_TEST_FULL"))
+OUTAGE_TIME = 30.0       # seconds within which a client must find a member that serves
+LOOK_TIME = 1.0          # seconds that one look at a member may take
+
+OPTIONS = {
+    "tickTime": 500, "initLimit": 20, "syncLimit": 6, "minSessionTimeout": 500, "maxSessionTimeout": 120000,
+    "extendedTypesEnabled": "true", "preAllocSize": 64, "maxClientCnxns": 0,
+    "DigestAuthenticationProvider.superDigest": store.SUPER,
+}
+# What every server writes for itself.
+OWN_NODES = ("/zookeeper/config",)
+
+
+class Member(ZabraServer):
+    """A server of an ensemble. java may be changed while it does not run: the directory is the same."""
+
+    java_log_level = "info"                         # elections and syncs are there
+
+    def __init__(self, ensemble, number, kind, options):
+        super().__init__(dict(OPTIONS, **(options or {})))
+        self.ensemble, self.id = ensemble, number
+        self.java, self.observer = kind in "jJ", kind in "ZJ"
+        self.quorum_port, self._quorum_token = _free_port()
+        self.election_port, self._election_token = _free_port()
+        if self.observer:
+            self.options["peerType"] = "observer"
+        self.stopped = False                        # by SIGSTOP
+
+    def __repr__(self):
+        return "%s %d" % ("Java" if self.java else "zabra", self.id)
+
+    def line(self):
+        return "127.0.0.1:%d:%d:%s" % (self.quorum_port, self.election_port, "observer" if self.observer else "participant")
+
+    @property
+    def data(self):
+        return os.path.join(self.dir, "data")
+
+    def command(self, options):
+        return (JavaServer if self.java else ZabraServer).command(self, options)
+
+    def check_exit(self, code):
+        (JavaServer if self.java else ZabraServer).check_exit(self, code)
+
+    # -- life ---------------------------------------------------------------------
+
+    def begin(self):
+        self.write_myid(self.id)
+        super().begin()
+
+    def write_myid(self, number):
+        os.makedirs(self.data, exist_ok=True)
+        with open(os.path.join(self.data, "myid"), "w") as f:
+            f.write("%d\n" % number)
+
+    def running(self):
+        return self.process is not None and self.process.poll() is None
+
+    def pause(self):
+        self.process.send_signal(signal.SIGSTOP)
+        self.stopped = True
+
+    def go_on(self):
+        self.process.send_signal(signal.SIGCONT)
+        self.stopped = False
+
+    def stop(self):
+        if self.stopped:
+            self.go_on()
+        super().stop()
+
+    def kill(self):
+        super().kill()
+        self.stopped = False
+
+    def wipe(self):
+        """All that it knew is gone; its number stays."""
+        assert not self.running()
+        shutil.rmtree(os.path.join(self.data, "version-2"))
+
+    def remove(self):
+        super().remove()
+        self._quorum_token.close()
+        self._election_token.close()
+
+    # -- looking at it ----------------------------------------------------------------
+
+    def fields(self):
+        """What srvr says, as a dictionary; empty if it does not answer."""
+        try:
+            text = self.word("srvr", timeout=LOOK_TIME)
+        except (OSError, wire.Timeout, wire.Closed):
+            return {}
+        return dict(line.split(": ", 1) for line in text.splitlines() if ": " in line)
+
+    def mode(self):
+        """leader, follower or observer; None if it does not serve."""
+        return self.fields().get("Mode")
+
+    def mntr(self):
+        return dict(line.split("\t", 1) for line in self.word("mntr").splitlines())
+
+    def said(self, since=0):
+        return self.log()[since:]
+
+    def tree(self):
+        """Everything that is the same on all members, as of now."""
+        conn = wire.Conn(self.addr)
+        try:
+            conn.auth("digest", b"super:super")
+            conn.sync("/")
+            nodes = store.read_tree(conn)
+            conn.end_session()
+        finally:
+            conn.close()
+        return {path: node for path, node in nodes.items() if path not in OWN_NODES}
+
+
+class Ensemble:
+    def __init__(self, kinds, options=None):
+        self.members = [Member(self, n, kind, options) for n, kind in enumerate(kinds, 1)]
+        for m in self.members:
+            m.options.update(("server.%d" % other.id, other.line()) for other in self.members)
+
+    def __getitem__(self, number):
+        return self.members[number - 1]
+
+    def start(self, *numbers):
+        """Starts all members, or these; returns the one that leads."""
+        for m in [self[n] for n in numbers] or self.members:
+            if not m.running():
+                m.begin()
+        return self.wait()
+
+    def running(self):
+        return [m for m in self.members if m.running() and not m.stopped]
+
+    def others(self, *members):
+        return [m for m in self.running() if m not in members]
+
+    def voters(self):
+        return [m for m in self.running() if not m.observer]
+
+    def leader(self):
+        """The member that says that it leads, or None; None, too, if two say so."""
+        leaders = [m for m in self.running() if m.mode() == "leader"]
+        return leaders[0] if len(leaders) == 1 else None
+
+    def wait(self, timeout=START_TIME):
+        """Until all members that run serve, one of them as the leader; returns it."""
+        deadline = time.monotonic() + timeout
+        while True:
+            for m in self.members:
+                if m.process is not None and m.process.poll() is not None:
+                    raise AssertionError("%r ended with %d\n%s" % (m, m.process.returncode, m.log_tail()))
+            modes = {m: m.mode() for m in self.running()}
+            leaders = [m for m, mode in modes.items() if mode == "leader"]
+            if len(leaders) == 1 and None not in modes.values():
+                return leaders[0]
+            if time.monotonic() > deadline:
+                raise AssertionError("no ensemble within %g s: %r" % (timeout, modes))
+            time.sleep(0.02)                        # pause of the polling loop
+
+    def wait_leader(self, timeout=START_TIME):
+        """Until one of them leads, whatever the others do; returns it."""
+        deadline = time.monotonic() + timeout
+        while True:
+            leader = self.leader()
+            if leader:
+                return leader
+            if time.monotonic() > deadline:
+                raise AssertionError("no leader within %g s" % timeout)
+            time.sleep(0.02)                        # pause of the polling loop
+
+    def stop(self):
+        """The leader last, so that nobody is elected in between."""
+        for m in sorted(self.running(), key=lambda m: m.mode() == "leader"):
+            m.stop()
+
+    def remove(self):
+        for m in self.members:
+            m.remove()
+
+    def hosts(self, members=None):
+        return ",".join("127.0.0.1:%d" % m.port for m in members or self.members)
+
+
+class Hurried(wire.Conn):
+    """Gives a silent server up sooner, to ask another one."""
+
+    def frame(self, timeout=None):
+        return super().frame(3.0 if timeout is None else timeout)
+
+
+class Roamer(Writer):
+    """Renews its session at another member when the connection is lost, finds out what has become of the unanswered
+    operations, and goes on. It never goes back behind what it has seen."""
+
+    def __init__(self, ensemble, root, seed=0, members=None, **kw):
+        kw.setdefault("timeout", 60000)
+        super().__init__(None, root, seed, closes=0, **kw)
+        self.ensemble, self.rng = ensemble, random.Random(seed)
+        self.members = members or ensemble.members
+        self.patience = 6.0
+        self.outages, self.longest = 0, 0.0
+        self.at = None
+
+    def connect(self):
+        begin = time.monotonic()
+        while True:
+            self.at = self.rng.choice(self.members)
+            conn = None
+            try:
+                conn = Hurried(self.at.addr, timeout=self.timeout, sid=self.sid or 0, passwd=self.passwd or bytes(16),
+                               last_zxid=self.zxid)
+                assert conn.sid, "%s: session %#x is gone, says %r" % (self.root, self.sid or 0, self.at)
+                conn.sync("/")
+                self.settle(conn)
+                break
+            except (wire.Closed, wire.Timeout, OSError):
+                if conn:
+                    conn.close()
+                if time.monotonic() - begin > OUTAGE_TIME:
+                    raise AssertionError("%s finds no member that serves" % self.root) from None
+                time.sleep(0.02)                    # pause of the polling loop
+            except BaseException:
+                if conn:
+                    conn.close()
+                raise
+        self.longest = max(self.longest, time.monotonic() - begin)
+        self.conn, self.sid, self.passwd = conn, conn.sid, conn.passwd
+
+    def body(self):
+        try:
+            while self._more() or self.sent:
+                try:
+                    self.drive()
+                except (wire.Closed, wire.Timeout, OSError):
+                    self.outages += 1
+                    self.leave()
+        except BaseException as e:                  # shown by Load.check
+            self.failure = e
+        finally:
+            self.leave()
+
+    def leave(self):
+        if self.conn is not None:
+            self.conn.close()
+            self.conn = None
+
+
+class RoamingLoad(Load):
+    def __init__(self, ensemble, writers=4, seed=0, prefix="/w", **kw):
+        self.writers = [Roamer(ensemble, "%s%d" % (prefix, i), seed * 1000 + i, **kw) for i in range(writers)]
+        self.threads = []
+
+    def go_on(self, count=30, timeout=OUTAGE_TIME + 10):
+        """Until every writer has had so many more replies."""
+        marks = [w.acknowledged + count for w in self.writers]
+        deadline = time.monotonic() + timeout
+        while any(w.acknowledged < mark for w, mark in zip(self.writers, marks)):
+            self.check()
+            assert time.monotonic() < deadline, "no progress: %r of %r" % ([w.acknowledged for w in self.writers], marks)
+            time.sleep(0.01)                        # pause of the polling loop
+
+    def join(self, timeout=OUTAGE_TIME + 10):
+        super().join(timeout)
+
+
+@unittest.skipIf(ON_JAVA, "chooses its servers itself")
+class EnsembleTest(unittest.TestCase):
+    def ensemble(self, kinds="zzz", options=None):
+        """Started by the test; removed at its end."""
+        e = Ensemble(kinds, options)
+        self.addCleanup(e.remove)
+        self._ensembles.append(e)
+        return e
+
+    def run(self, result=None):
+        """Shows the ends of the logs of all members when the test fails."""
+        before = result and len(result.failures) + len(result.errors)
+        self._ensembles, self._tails = [], []
+        super().run(result)
+        if result and len(result.failures) + len(result.errors) > before:
+            sys.stderr.write("\n%s\n%s\n" % (self.id(), "\n".join(self._tails)))
+        return result
+
+    def doCleanups(self):
+        for m in [m for e in self._ensembles for m in e.members if os.path.exists(m.log_path)]:
+            self._tails.append("%r\n%s" % (m, "\n".join(line[:300] for line in m.log_tail(60).splitlines())))
+        return super().doCleanups()
+
+    def load(self, ensemble, *args, **kw):
+        load = RoamingLoad(ensemble, *args, **kw)
+        self.addCleanup(lambda: [setattr(w, "stopping", True) for w in load.writers])
+        return load
+
+    def connect(self, member, **kw):
+        conn = wire.Conn(member.addr, **kw)
+        self.addCleanup(conn.close)
+        return conn
+
+    def renew(self, conn, member, **kw):
+        """The session of conn on another member."""
+        return self.connect(member, sid=conn.sid, passwd=conn.passwd, **kw)
+
+    def kazoo(self, ensemble, members=None, **kw):
+        retry = dict(max_tries=-1, delay=0.02, backoff=1, max_delay=0.1, ignore_expire=True)
+        kw.setdefault("timeout", 20.0)
+        kw.setdefault("connection_retry", dict(retry))
+        kw.setdefault("command_retry", dict(retry))
+        client = KazooClient(hosts=ensemble.hosts(members), **kw)
+        self.addCleanup(client.close)
+        self.addCleanup(client.stop)
+        client.start(DEADLINE)
+        return client
+
+    def wait_for(self, condition, timeout=DEADLINE, what="condition"):
+        deadline = time.monotonic() + timeout
+        while True:
+            value = condition()
+            if value:
+                return value
+            if time.monotonic() > deadline:
+                self.fail("%s not met within %g s" % (what, timeout))
+            time.sleep(0.01)                        # pause of the polling loop
+
+    def assert_same_trees(self, ensemble, load=None):
+        """All members that run have the same tree, to the last field, and no wrong digest was seen. Returns it."""
+        members = ensemble.running()
+        trees = [m.tree() for m in members]
+        for m, tree in zip(members[1:], trees[1:]):
+            lines = store.differences(trees[0], tree)
+            self.assertFalse(lines, "%r and %r\n%s" % (members[0], m, "\n".join(lines)))
+        for m in members:
+            self.assertEqual(m.mntr().get("zk_digest_mismatches_count"), "0", repr(m))
+        for w in load.writers if load else ():
+            own = {p: n for p, n in trees[0].items() if p == w.root or p.startswith(w.root + "/")}
+            self.assertEqual(w.model.differences(own), [])
+        return trees[0]
+
+    def fails(self, code, call, *args, **kw):
+        with self.assertRaises(wire.ZkError) as caught:
+            call(*args, **kw)
+        self.assertEqual(caught.exception.code, code)
