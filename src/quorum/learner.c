@@ -89,6 +89,7 @@ struct learner {
     struct list *uncommitted; /* txn_link of the first proposal without its COMMIT, NULL = none */
     bool acks;        /* NEWLEADER was acknowledged */
     zxid_t snap_zxid;
+    bool asks_for_snapshot;
     struct snapscan scan;
     size_t signature_seen;
     struct receiving *receiving;
@@ -185,11 +186,14 @@ static void on_closed(struct link *link, const char *reason) {
 
 /* ------------------------------------------------------------------ discovery */
 
+/* Nobody counts the answer to an epoch that was accepted before, so it may tell of an empty history. */
 static void ack_epoch(struct learner *l, int32_t current) {
     struct buf data = BUF_INIT;
     packet_int_put(&data, current);
     l->state = LEARNER_EPOCH_ACKED;
-    send_packet(l, PACKET_ACKEPOCH, l->q->s->logged, (struct slice){(const char *)data.data, data.len});
+    l->asks_for_snapshot = current == -1 && l->q->snapshot_epoch == l->epoch;
+    send_packet(l, PACKET_ACKEPOCH, l->asks_for_snapshot ? 0 : l->q->s->logged,
+                (struct slice){(const char *)data.data, data.len});
     buf_free(&data);
 }
 
@@ -221,12 +225,27 @@ static void pause(struct learner *l, bool on) {
         l->q->links->pause(l->q->links_ctx, l->link, on);
 }
 
+/* What stands in our snapshots was never committed, and they do not reach back behind it. */
+static void cannot_rewind(struct reload *r, struct learner *l) {
+    struct quorum *q = r->s->quorum;
+    if (l != NULL) {
+        q->snapshot_epoch = l->epoch;
+        l->reload = NULL;
+        quorum_leave(q, "our history cannot end at 0x%llx: the leader has to send a snapshot", (unsigned long long)r->zxid);
+    }
+    mem_free(r);
+}
+
 static void reload_done(struct log_cmd *cmd) {
     struct reload *r = CONTAINER_OF(cmd, struct reload, cmd);
     struct server *s = r->s;
     struct quorum *q = s->quorum;
     struct learner *l = q->learner;
     bool ours = l != NULL && l->reload == r;
+    if (cmd->err == -ENODATA) {
+        cannot_rewind(r, ours ? l : NULL);
+        return;
+    }
     if (cmd->err != 0) {
         server_fail(s, "the history could not be brought to 0x%llx: %s", (unsigned long long)r->zxid,
                     r->result.status != RECOVERY_OK && r->result.message[0] ? r->result.message : strerror(-cmd->err));
@@ -414,6 +433,10 @@ static size_t take_snapshot(struct learner *l, const uint8_t *data, size_t len) 
 
 static void take_sync_decision(struct learner *l, const struct quorum_packet *p) {
     struct server *s = l->q->s;
+    if (l->asks_for_snapshot && p->type != PACKET_SNAP) {
+        quorum_leave(l->q, "%s from the leader, we need a snapshot", packet_name(p->type));
+        return;
+    }
     switch (p->type) {
     case PACKET_DIFF:
         l->state = LEARNER_SYNCING;

@@ -35,6 +35,7 @@ struct quorum {
     bool election_observes; /* the role that the election was made for */
     struct election *election;
     struct mesh *mesh;
+    int64_t snapshot_epoch; /* the leader of this epoch has to send a snapshot: we cannot go back as far as it asked */
     /* This member has lost its history, or never had one: see untrusted() in quorum.c. */
     bool no_history, marked, history_seen;
 

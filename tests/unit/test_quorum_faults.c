@@ -558,6 +558,42 @@ START_TEST(i4_snapshot_replaces_the_history) {
 }
 END_TEST
 
+/* A leader that came to nothing sent a snapshot with transactions that no quorum ever had, and what stood before it is gone. */
+START_TEST(i15_trunc_behind_all_snapshots) {
+    int32_t current;
+    start(NULL, 1);
+    give_history(1, 3, 3);
+    lose_leader();
+    discover(2);
+    send_snapshot(Z(2, 9));
+    new_leader(2);
+    expect_ack(Z(2, 0));
+    lose_leader();
+    discover(3);
+    testpeer_send(p, PACKET_TRUNC, Z(1, 3), SLICE_NULL);
+    expect_thrown_out();
+    ck_assert_int_eq(server_at(1)->last_applied, Z(2, 9));
+    /* It asks for a snapshot, in an answer that does not count, and takes nothing else. */
+    for (int i = 0; i < 2; i++) {
+        struct quorum_packet ack = discover(3);
+        ck_assert_int_eq(ack.zxid, 0);
+        ck_assert(packet_int_get(ack.data, &current));
+        ck_assert_int_eq(current, -1);
+        if (i == 0) {
+            testpeer_send(p, PACKET_DIFF, 0, SLICE_NULL);
+            expect_thrown_out();
+        }
+    }
+    send_snapshot(Z(1, 4));
+    propose_all(Z(3, 1), Z(3, 2), true);
+    new_leader(3);
+    expect_ack(Z(3, 0));
+    up_to_date(3);
+    restart(TESTSERVER_POWER_LOSS);
+    ck_assert_int_eq(server_at(1)->last_applied, Z(3, 2));
+}
+END_TEST
+
 static void expect_no_tmp(void) {
     const char *name;
     for (int n = 0; (name = simdisk_nth(&e->servers[1]->disk, DISK_SNAP, n)) != NULL; n++)
@@ -903,8 +939,8 @@ int main(void) {
         i12_packet_and_header_differ, i23_undecodable_proposal_is_not_logged, garbage_from_the_leader,
         i16_memory_is_the_log_when_voting);
     ADD_ENSEMBLE(suite, "replace", i4_trunc_is_durable_before_newleader_is_acknowledged, i4_trunc_and_a_crash,
-        i15_trunc_to_what_is_not_there, i4_snapshot_replaces_the_history, i16_broken_snapshot_changes_nothing,
-        i4_snapshot_of_a_later_epoch, i4_nothing_older_is_left_behind_a_snapshot, i4_snapshot_and_a_crash,
+        i15_trunc_to_what_is_not_there, i15_trunc_behind_all_snapshots, i4_snapshot_replaces_the_history,
+        i16_broken_snapshot_changes_nothing, i4_snapshot_of_a_later_epoch, i4_nothing_older_is_left_behind_a_snapshot, i4_snapshot_and_a_crash,
         i16_role_ends_during_a_reload, i16_role_ends_while_a_snapshot_is_finished);
     ADD_ENSEMBLE(suite, "config", i19_logged_reconfiguration_counts_after_a_restart);
     ADD_ENSEMBLE(suite, "disk", i24_failed_sync_is_the_end, i16_full_disk_while_settling, i16_ballast_helps_to_settle,
