@@ -940,8 +940,8 @@ int main(void) {
         i16_memory_is_the_log_when_voting);
     ADD_ENSEMBLE(suite, "replace", i4_trunc_is_durable_before_newleader_is_acknowledged, i4_trunc_and_a_crash,
         i15_trunc_to_what_is_not_there, i15_trunc_behind_all_snapshots, i4_snapshot_replaces_the_history,
-        i16_broken_snapshot_changes_nothing, i4_snapshot_of_a_later_epoch, i4_nothing_older_is_left_behind_a_snapshot, i4_snapshot_and_a_crash,
-        i16_role_ends_during_a_reload, i16_role_ends_while_a_snapshot_is_finished);
+        i16_broken_snapshot_changes_nothing, i4_snapshot_of_a_later_epoch, i4_nothing_older_is_left_behind_a_snapshot,
+        i4_snapshot_and_a_crash, i16_role_ends_during_a_reload, i16_role_ends_while_a_snapshot_is_finished);
     ADD_ENSEMBLE(suite, "config", i19_logged_reconfiguration_counts_after_a_restart);
     ADD_ENSEMBLE(suite, "disk", i24_failed_sync_is_the_end, i16_full_disk_while_settling, i16_ballast_helps_to_settle,
         full_disk_for_an_epoch_file, nothing_is_written_or_purged_from_an_uncommitted_tree, snapshot_waits_for_the_log);
