@@ -108,7 +108,10 @@ static const struct role_ops role_leader;
 static struct server *server_of(const struct leader *l) { return l->q->s; }
 static struct now now_of(const struct leader *l) { return l->q->s->now; }
 
+/* To one that has gone, and is still in the list until the next turn, nothing. */
 static void send_bytes(struct member *m, const struct buf *b) {
+    if (m->gone)
+        return;
     m->leader->q->links->send(m->leader->q->links_ctx, m->link, b->data, b->len);
 }
 
@@ -157,7 +160,7 @@ static void accepted_written(struct quorum *q) {
     count_epoch_ack(l, q->sid);
     log_info("epoch %" PRId64 " is proposed", l->epoch);
     LIST_FOREACH(m, &l->members, struct member, link_in_leader)
-        if (m->state == MEMBER_EPOCH)
+        if (m->state == MEMBER_EPOCH && !m->gone)
             send_epoch(m);
 }
 
@@ -211,6 +214,19 @@ static void drop_older_links(struct leader *l, int64_t sid) {
             drop(m, "it has a newer connection");
 }
 
+/* A voter has promised an epoch to somebody who did not come to lead it. It will never follow a smaller one, so for it, but not
+ * again and again, we make place for another. */
+static void hear_epoch(struct member *m, int64_t accepted) {
+    struct leader *l = m->leader;
+    struct quorum *q = l->q;
+    int64_t patience_us = quorum_ticks_ms(q, q->s->config->init_limit_ticks) * 1000;
+    if (m->observer || accepted <= l->epoch || qconfig_voter_bit(q->committed, m->sid) == 0)
+        return;
+    q->epoch_heard = i64_max(q->epoch_heard, accepted);
+    if (l->serving && mono_diff_us(now_of(l).mono, l->serving_since) > patience_us)
+        quorum_leave(q, "voter %" PRId64 " has accepted epoch %" PRId64 ", ours is %" PRId64, m->sid, accepted, l->epoch);
+}
+
 static void take_hello(struct member *m, const struct quorum_packet *p) {
     struct leader *l = m->leader;
     struct learner_info info = learner_info_get(p->data);
@@ -241,6 +257,8 @@ static void take_hello(struct member *m, const struct quorum_packet *p) {
         l->epoch = zxid_epoch(p->zxid) + 1;
     if (l->epoch_durable)
         send_epoch(m);
+    if (l->epoch_decided)
+        hear_epoch(m, zxid_epoch(p->zxid));
 }
 
 static void take_epoch_ack(struct member *m, const struct quorum_packet *p) {
@@ -582,7 +600,7 @@ static void count_new_leader(struct leader *l, int64_t sid) {
     quorum_established(q, l->epoch);
     server_serve(q->s, &role_leader);
     LIST_FOREACH(m, &l->members, struct member, link_in_leader)
-        if (m->state == MEMBER_SYNCED)
+        if (m->state == MEMBER_SYNCED && !m->gone)
             activate(m);
 }
 
@@ -884,7 +902,7 @@ struct leader *leader_new(struct quorum *q) {
     l->next_ping = mono_add_ms(q->s->now.mono, q->s->config->tick_time_ms / 2);
     q->leader = l;
     q->links->listen(q->links_ctx, LINK_QUORUM, true);
-    propose_epoch(l, q->sid, q->epochs.accepted);
+    propose_epoch(l, q->sid, i64_max(q->epochs.accepted, q->epoch_heard));
     count_epoch_ack(l, q->sid);
     return l;
 }

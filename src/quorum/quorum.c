@@ -332,8 +332,21 @@ void quorum_leave(struct quorum *q, const char *fmt, ...) {
     va_end(args);
     log_warn("%s ends: %s", q->leader != NULL ? "leading" : "following", reason);
     q->leaving = true;
+    q->served = q->s->state == SERVER_RUNNING;
     /* Nothing more is prepared or answered, not even in this turn. */
     server_leave(q->s);
+}
+
+#define FRUITLESS_FREE 2
+#define FRUITLESS_DELAY_MS 50
+#define FRUITLESS_DOUBLINGS 4
+
+/* Whoever cannot come to terms with the leader that all others have would otherwise ask it again a hundred times a second. */
+static void slow_down(struct quorum *q) {
+    q->fruitless = q->served ? 0 : q->fruitless + 1;
+    int more = q->fruitless - FRUITLESS_FREE;
+    int64_t delay_ms = more > 0 ? FRUITLESS_DELAY_MS << (more < FRUITLESS_DOUBLINGS ? more : FRUITLESS_DOUBLINGS) : 0;
+    q->look_at = mono_add_ms(q->s->now.mono, delay_ms);
 }
 
 static void leave_role(struct quorum *q) {
@@ -345,6 +358,7 @@ static void leave_role(struct quorum *q) {
     q->learner = NULL;
     q->leader_sid = -1;
     q->leaving = false;
+    slow_down(q);
     q->generation++;
     q->phase = QUORUM_SETTLING;
     election_leave(q->election);
@@ -419,7 +433,7 @@ static void start_election(struct quorum *q) {
 
 static void look(struct quorum *q) {
     struct server *s = q->s;
-    if (s->orders_pending != 0 || !server_settle(s))
+    if (s->orders_pending != 0 || !server_settle(s) || mono_diff_us(q->look_at, s->now.mono) > 0)
         return;
     if (quorum_observer(q) != q->election_observes) {
         mesh_free(q->mesh);

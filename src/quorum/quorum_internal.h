@@ -29,6 +29,10 @@ struct quorum {
     enum quorum_phase phase;
     uint64_t generation; /* of the role; completions of an older one are dropped */
     bool leaving;        /* the role has ended; quorum_turn takes it apart */
+    bool served;         /* it had begun to serve */
+    int fruitless;       /* roles in a row that had not */
+    struct monotime look_at; /* after these, not sooner */
+    int64_t epoch_heard; /* the newest that a learner of ours has accepted, though not from us */
     struct leader *leader;
     struct learner *learner;
 

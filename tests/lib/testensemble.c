@@ -41,6 +41,7 @@ struct testlink {
     enum end_state state;
     struct testlink *peer; /* NULL: it has gone */
     bool gone;             /* closed by its owner, freed soon */
+    bool lossy;            /* something that was sent is lost: no connection survives that */
     bool paused, again;
     int64_t due_ms; /* of the answer to the dialling */
     int64_t give_up_ms;
@@ -67,8 +68,10 @@ static void free_link(struct testlink *t) {
     struct flight *f;
     LIST_FOREACH(f, &t->flights, struct flight, link)
         mem_free(f);
-    if (t->peer != NULL)
+    if (t->peer != NULL) {
+        t->peer->lossy |= t->lossy;
         t->peer->peer = NULL;
+    }
     list_remove(&t->all);
     buf_free(&t->in);
     mem_free(t);
@@ -76,6 +79,7 @@ static void free_link(struct testlink *t) {
 
 static void fly(struct testlink *from, const void *data, size_t len, bool eof) {
     struct testensemble *e = from->e;
+    from->lossy |= e->cut[from->sid][from->peer_sid];
     if (from->peer == NULL || e->cut[from->sid][from->peer_sid])
         return;
     struct flight *f = mem_alloc(sizeof *f + len);
@@ -197,12 +201,20 @@ static void deliver(struct testlink *t) {
     }
 }
 
+/* After a cut that has been healed the two sides find out. */
+static bool breaks(const struct testlink *t) {
+    bool lossy = t->lossy || (t->peer != NULL && t->peer->lossy);
+    return t->state == END_OPEN && lossy && !t->e->cut[t->sid][t->peer_sid] && !t->e->cut[t->peer_sid][t->sid];
+}
+
 static void move_links(struct testensemble *e) {
     struct testlink *t;
     LIST_FOREACH(t, &e->links, struct testlink, all) {
         if (!t->gone && alive(e, t->sid)) {
             if (t->state == END_DIALLING && t->due_ms <= now_ms(e))
                 answer_dial(t);
+            else if (breaks(t))
+                tell_closed(t, "reset");
             else if (t->state == END_OPEN)
                 deliver(t);
         }
@@ -319,7 +331,12 @@ int testensemble_elect(struct testensemble *e) {
             return testensemble_leader(e);
         testensemble_run(e, 10);
     }
-    ck_abort_msg("nobody leads, or not all follow");
+    struct buf text = BUF_INIT;
+    for (int sid = 1; sid <= e->count; sid++)
+        if (e->up[sid])
+            buf_printf(&text, "%s%d: state %d, phase %d", sid > 1 ? "; " : "", sid, (int)e->servers[sid]->server->state,
+                       (int)e->servers[sid]->server->quorum->phase);
+    ck_abort_msg("nobody leads, or not all follow: %.*s", (int)text.len, (const char *)text.data);
     return 0;
 }
 

@@ -22,7 +22,8 @@ struct testensemble {
     struct testserver *servers[TESTENSEMBLE_MAX + 1]; /* by sid */
     bool up[TESTENSEMBLE_MAX + 1];
     int64_t delay_ms;
-    bool cut[TESTENSEMBLE_MAX + 1][TESTENSEMBLE_MAX + 1]; /* what [from] sends to [to] is lost, silently */
+    /* What [from] sends to [to] is lost. Links that have lost something break when the cut is healed. */
+    bool cut[TESTENSEMBLE_MAX + 1][TESTENSEMBLE_MAX + 1];
     struct buf config;
     struct now now;
     struct list links; /* of all members */

@@ -13,12 +13,17 @@ static struct testpeer *peer_of(int sid) {
     return testpeer_new(e, sid);
 }
 
-static void hello_as(struct testpeer *by, int64_t sid, int32_t type, int64_t accepted) {
+static void say_hello(struct testpeer *by, int to, int64_t sid, int32_t type, int64_t accepted) {
     struct buf data = BUF_INIT;
     learner_info_put(&data, &(struct learner_info){.has_sid = true, .sid = sid, .protocol_version = LEARNER_PROTOCOL_VERSION});
-    testpeer_dial(by, LEADER);
+    testpeer_dial(by, to);
     testpeer_send(by, type, Z(accepted, 0), buf_slice(&data));
     buf_free(&data);
+}
+
+static void hello_to(struct testpeer *by, int to) { say_hello(by, to, by->sid, PACKET_FOLLOWERINFO, 0); }
+static void hello_as(struct testpeer *by, int64_t sid, int32_t type, int64_t accepted) {
+    say_hello(by, LEADER, sid, type, accepted);
 }
 
 static void hello(struct testpeer *by, int64_t accepted) { hello_as(by, by->sid, PACKET_FOLLOWERINFO, accepted); }
@@ -236,6 +241,65 @@ START_TEST(learner_goes_while_its_snapshot_is_read) {
 }
 END_TEST
 
+/* A link breaks, and what its member waits for happens before the leader has its next turn. */
+START_TEST(learner_goes_just_before_the_next_step) {
+    for (int step = 0; step < 3; step++) {
+        start(NULL, 3);
+        p = peer_of(1);
+        testensemble_appoint(e, 3, 3);
+        e->servers[3]->hold_log = true;
+        hello(p, 0);
+        run(5);
+        for (int i = 0; i < step; i++) {
+            if (i == 1) {
+                testpeer_expect(p, PACKET_LEADERINFO);
+                ack_epoch(p, 0, 0);
+                run(5);
+            }
+            while (testserver_do_log(e->servers[3]))
+                ;
+            run(5);
+        }
+        testpeer_hang_up(p);
+        testensemble_run_links(e);
+        while (testserver_do_log(e->servers[3]))
+            ;
+        e->servers[3]->hold_log = false;
+        run(20);
+        ck_assert_int_eq(server_at(3)->state, SERVER_WAITING);
+        teardown();
+    }
+}
+END_TEST
+
+/* The same with the quorum for NEWLEADER, of five. */
+START_TEST(learner_goes_just_before_it_is_up_to_date) {
+    struct testpeer *peers[2];
+    e = testensemble_new(5, 0, NULL);
+    for (int sid = 1; sid <= 4; sid++)
+        testensemble_end(e, sid, TESTSERVER_KILL);
+    testensemble_appoint(e, 5, 5);
+    for (int i = 0; i < 2; i++) {
+        peers[i] = testpeer_new(e, i + 1);
+        hello_to(peers[i], 5);
+    }
+    for (int i = 0; i < 2; i++) {
+        testpeer_expect(peers[i], PACKET_LEADERINFO);
+        ack_epoch(peers[i], 0, 0);
+    }
+    for (int i = 0; i < 2; i++) {
+        testpeer_expect(peers[i], PACKET_DIFF);
+        testpeer_expect(peers[i], PACKET_NEWLEADER);
+    }
+    ack(peers[0], Z(1, 0));
+    run(5);
+    testpeer_hang_up(peers[0]);
+    ack(peers[1], Z(1, 0));
+    testensemble_run_links(e);
+    testpeer_expect(peers[1], PACKET_UPTODATE);
+}
+END_TEST
+
 START_TEST(i9_who_is_ahead_is_not_led) {
     struct quorum_packet packet;
     start(NULL, 3);
@@ -293,6 +357,30 @@ START_TEST(i6_impossible_epoch_is_refused) {
     testpeer_expect_closed(p);
     hello(p, 0);
     ck_assert_int_eq(testpeer_expect(p, PACKET_LEADERINFO).zxid, Z(1, 0));
+}
+END_TEST
+
+/* It refuses us for ever: another epoch lets it in. Not more often than every initLimit. */
+START_TEST(voter_that_has_accepted_a_later_epoch) {
+    lead(NULL);
+    q = peer_of(2);
+    hello(q, 7);
+    ck_assert_int_eq(testpeer_expect(q, PACKET_LEADERINFO).zxid, Z(1, 0));
+    run(100);
+    ck_assert_int_eq(server_at(3)->state, SERVER_RUNNING);
+    for (int i = 0; i < 31; i++) {
+        testpeer_send(p, PACKET_PING, 0, (struct slice){"", 0});
+        run(1000);
+    }
+    hello_as(q, 2, PACKET_OBSERVERINFO, 7);
+    run(100);
+    ck_assert_int_eq(server_at(3)->state, SERVER_RUNNING);
+    hello(q, 7);
+    run(100);
+    ck_assert_int_ne(server_at(3)->state, SERVER_RUNNING);
+    testensemble_appoint(e, 3, 3);
+    hello(p, 1);
+    ck_assert_int_eq(testpeer_expect(p, PACKET_LEADERINFO).zxid, Z(8, 0));
 }
 END_TEST
 
@@ -415,13 +503,8 @@ START_TEST(early_learner_is_kept_until_a_quorum_follows) {
         testensemble_end(e, sid, TESTSERVER_KILL);
     testensemble_appoint(e, 5, 5);
     struct testpeer *peers[2] = {testpeer_new(e, 1), testpeer_new(e, 2)};
-    for (int i = 0; i < 2; i++) {
-        struct buf data = BUF_INIT;
-        learner_info_put(&data, &(struct learner_info){.has_sid = true, .sid = i + 1, .protocol_version = LEARNER_PROTOCOL_VERSION});
-        testpeer_dial(peers[i], 5);
-        testpeer_send(peers[i], PACKET_FOLLOWERINFO, 0, buf_slice(&data));
-        buf_free(&data);
-    }
+    for (int i = 0; i < 2; i++)
+        hello_to(peers[i], 5);
     for (int i = 0; i < 2; i++) {
         testpeer_expect(peers[i], PACKET_LEADERINFO);
         ack_epoch(peers[i], 0, 0);
@@ -467,10 +550,11 @@ END_TEST
 int main(void) {
     Suite *suite = suite_create("quorum_leader");
     ADD_ENSEMBLE(suite, "lead", i9_who_is_ahead_is_not_led, i10_leader_serves_after_newleader_is_acknowledged,
-        i6_impossible_epoch_is_refused, i11_acks_before_newleader_do_not_count, i11_ack_of_what_was_not_proposed,
-        i11_acks_of_an_older_link_do_not_count, i11_nobody_acknowledges_in_our_name, i11_observers_do_not_count,
-        i11_quorum_without_the_leaders_disk, i15_trunc_never_takes_back_what_is_committed,
+        i6_impossible_epoch_is_refused, voter_that_has_accepted_a_later_epoch, i11_acks_before_newleader_do_not_count,
+        i11_ack_of_what_was_not_proposed, i11_acks_of_an_older_link_do_not_count, i11_nobody_acknowledges_in_our_name,
+        i11_observers_do_not_count, i11_quorum_without_the_leaders_disk, i15_trunc_never_takes_back_what_is_committed,
         i15_snapshot_is_not_older_than_the_learner, learner_goes_while_its_snapshot_is_read,
+        learner_goes_just_before_the_next_step, learner_goes_just_before_it_is_up_to_date,
         i21_epoch_changes_before_the_counter_ends, i23_nothing_undecodable_is_proposed, garbage_from_a_learner,
         large_first_packet, early_learner_is_kept_until_a_quorum_follows, slow_history_is_no_lag);
     return run_suite(suite);
