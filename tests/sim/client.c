@@ -6,7 +6,7 @@
 #include "sim/sim.h"
 
 /* What a session may live beyond its timeout: a bucket, the server's heartbeat, a turn. */
-static int64_t expiry_slack_us(const struct sim *sim) { return (2 * sim->config.tick_time_ms + 600) * 1000LL; }
+static int64_t expiry_slack_us(const struct sim *sim) { return (2 * sim->nodes[0].config.tick_time_ms + 600) * 1000LL; }
 
 static int64_t pause_us(struct sim_client *c, int64_t most_us) { return 1 + (int64_t)rng_below(&c->rng, (uint64_t)most_us); }
 
@@ -14,6 +14,12 @@ void sim_client_init(struct sim_client *c, struct sim *sim, int id) {
     *c = (struct sim_client){.sim = sim, .id = id, .rng = {rng_next(&sim->rng)}};
     c->timeout_ms = 400 + (int32_t)rng_below(&c->rng, 3000);
     c->pace_us = 2000 + (int64_t)rng_below(&c->rng, rng_below(&c->rng, 3) == 0 ? 10000 : 150000);
+    /* Members need time for their troubles, so requests come slowly, at some times of a run. */
+    if (sim_is_ensemble(sim))
+        c->pace_us *= 1 + (int64_t)rng_below(&c->rng, 60);
+    c->reads_only = sim->apart && id % 2 == 0;
+    if (sim->apart)
+        c->timeout_ms += 5000;
     /* Those who wait are the ones whose connection may be paused for longer than their timeout. */
     c->patience_us = c->timeout_ms * (rng_below(&c->rng, 3) == 0 ? 10000LL : 800LL);
     c->next_us = sim_now(sim) + pause_us(c, 50000);
@@ -71,12 +77,20 @@ static void send_frame(struct sim_client *c, struct buf *frame) {
     buf_free(frame);
 }
 
+static bool is_open(const struct sim_node *n) {
+    return n->server != NULL && !n->stopping && n->server->state == SERVER_RUNNING;
+}
+
 static void open_link(struct sim_client *c) {
     struct buf frame = BUF_INIT;
-    if (c->sim->server == NULL || c->sim->stopping) {
+    struct sim_node *before = c->node;
+    c->node = &c->sim->nodes[rng_below(&c->rng, (uint64_t)c->sim->node_count)];
+    bool avoided = c->sim->apart && !c->reads_only && !c->sim->calm && sim_index(c->node) == c->sim->leader;
+    if (!is_open(c->node) || avoided) {
         c->next_us = sim_now(c->sim) + pause_us(c, 100000);
         return;
     }
+    c->moved = c->session != 0 && before != NULL && before != c->node;
     c->link = sim_link_open(c);
     connect_request_put(&frame, &(struct connect_request){.last_zxid_seen = c->last_zxid,
                                                           .timeout_ms = c->timeout_ms,
@@ -94,6 +108,7 @@ static void send_request(struct sim_client *c, struct sim_request *r) {
     r->xid = r->op == OP_SET_WATCHES2 ? XID_SET_WATCHES : ++c->xid;
     r->sent_us = sim_now(c->sim);
     r->seen = c->last_zxid;
+    r->shown = c->sim->seen;
     sim_request_put(c, r, &frame);
     sim_request_text(r, text, sizeof text);
     sim_trace(c->sim, "client %d asks %s", c->id, text);
@@ -117,12 +132,14 @@ static void connected(struct sim_client *c, const struct connect_response *respo
     const struct model_session *session = model_session(&sim->model, response->session_id);
     if (c->session != 0 && response->session_id != c->session)
         sim_fail(sim, "client %d was given another session than its own", c->id);
-    if (session == NULL || session->closed != 0) {
+    /* Another member may have been told to go on with it right before its end. */
+    if (session == NULL || (session->closed != 0 && !sim_is_ensemble(sim))) {
         sim_fail(sim, "client %d was given session 0x%llx, which is not there", c->id,
                  (unsigned long long)response->session_id);
         return;
     }
     sim->counters->renewals += c->session != 0;
+    sim->counters->moves += c->moved;
     c->session = response->session_id;
     memcpy(c->password, response->password, PASSWORD_BYTES);
     c->state = CLIENT_UP;
@@ -147,7 +164,9 @@ static void connect_answer(struct sim_client *c, struct jute_in in) {
         return;
     }
     const struct model_session *session = model_session(&sim->model, c->session);
-    const struct session *live = sim->server != NULL ? session_find(&sim->server->sessions, c->session) : NULL;
+    /* In an ensemble the leader decides, and one that has been deposed may not know it yet. */
+    const struct server *s = sim_is_ensemble(sim) ? sim_calm_leader(sim) : c->node->server;
+    const struct session *live = s != NULL ? session_find(&s->sessions, c->session) : NULL;
     if (session != NULL && session->closed == 0 && live != NULL && !live->closing)
         sim_fail(sim, "session 0x%llx of client %d was refused, but it is not closed", (unsigned long long)c->session, c->id);
     forget_session(c);
@@ -213,6 +232,7 @@ void sim_client_frame(struct sim_client *c, const uint8_t *frame, size_t len, bo
     else
         reply_frame(c, &h, in);
     c->last_zxid = i64_max(c->last_zxid, h.zxid);
+    c->sim->seen = i64_max(c->sim->seen, h.zxid);
 }
 
 /* ------------------------------------------------------------------ acting */
@@ -228,9 +248,10 @@ static void wait_for_expiry(struct sim_client *c) {
         go_down(c, 20000);
         return;
     }
-    if (sim->server == NULL || sim->stopping)
+    const struct server *s = sim_is_ensemble(sim) ? sim_calm_leader(sim) : sim->nodes[0].server;
+    if (s == NULL || c->node->stopping)
         return;
-    const struct session *live = session_find(&sim->server->sessions, c->session);
+    const struct session *live = session_find(&s->sessions, c->session);
     if (live != NULL && !live->closing &&
         sim_now(sim) - session->touched_us > session->timeout_ms * 1000LL + expiry_slack_us(sim))
         sim_fail(sim, "session 0x%llx of client %d has not expired after %lld us (timeout %d ms)",

@@ -47,12 +47,10 @@ static void watch_sessions(struct sim *sim, const struct txn_header *h) {
 }
 
 /* The log has a form of its own on the way to the disk: here the model hears of each transaction. */
-static void take_batch(struct sim *sim, const struct log_cmd *cmd) {
+static void take_batch(struct sim_node *n, const struct log_cmd *cmd) {
+    struct sim *sim = n->sim;
     struct slice bytes = {cmd->iov[0].iov_base, cmd->iov[0].iov_len};
     zxid_t zxid = cmd->first_zxid;
-    if (sim->appending)
-        sim_fail(sim, "S2: batch 0x%llx was ordered before the one in front of it was done", (unsigned long long)zxid);
-    sim->appending = true;
     while (bytes.len >= 13) {
         size_t len = be32_load(bytes.data + 8);
         if (len > bytes.len - 13)
@@ -60,7 +58,7 @@ static void take_batch(struct sim *sim, const struct log_cmd *cmd) {
         struct slice payload = {bytes.data + 12, len};
         zxid_t known = model_last(&sim->model);
         bool taken = model_take(&sim->model, payload);
-        if (!taken && zxid <= known && cmd->first_zxid == sim->refused_first) {
+        if (!taken && zxid <= known && cmd->first_zxid == n->refused_first) {
             /* Growing writes were taken out of a batch that no disk has ever held. */
             sim->counters->batches_shed++;
             model_rollback(&sim->model, zxid - 1);
@@ -82,28 +80,34 @@ static void take_batch(struct sim *sim, const struct log_cmd *cmd) {
 }
 
 static void log_submit(void *ctx, struct log_cmd *cmd) {
-    struct sim *sim = ctx;
-    if (cmd->type == LOG_CMD_APPEND)
-        take_batch(sim, cmd);
+    struct sim_node *n = ctx;
+    if (cmd->type == LOG_CMD_APPEND && n->appending)
+        sim_fail(n->sim, "S2: server %d: batch 0x%llx was ordered before the one in front of it was done", n->sid,
+                 (unsigned long long)cmd->first_zxid);
+    n->appending |= cmd->type == LOG_CMD_APPEND;
+    if (cmd->type == LOG_CMD_APPEND && sim_is_ensemble(n->sim))
+        sim_member_batch(n, cmd);
+    else if (cmd->type == LOG_CMD_APPEND)
+        take_batch(n, cmd);
     list_init(&cmd->link);
-    list_push(&sim->log_cmds, &cmd->link);
-    if (!sim->log_busy) {
-        sim->log_busy = true;
-        sim->log_executed = false;
-        sim->log_us = sim_now(sim) + latency(sim, 3000, 600000, 200);
+    list_push(&n->log_cmds, &cmd->link);
+    if (!n->log_busy) {
+        n->log_busy = true;
+        n->log_executed = false;
+        n->log_us = sim_now(n->sim) + latency(n->sim, 3000, 600000, 200);
     }
 }
 
 static void job_submit(void *ctx, struct job *job) {
-    struct sim *sim = ctx;
+    struct sim_node *n = ctx;
     struct sim_job *j = mem_calloc(1, sizeof *j);
     j->job = job;
-    j->due_us = sim_now(sim) + latency(sim, 4000, 1500000, 100);
-    list_push(&sim->jobs, &j->link);
+    j->due_us = sim_now(n->sim) + latency(n->sim, 4000, 1500000, 100);
+    list_push(&n->jobs, &j->link);
 }
 
-struct env sim_env(struct sim *sim) {
-    return (struct env){.ctx = sim, .disk = &sim->disk.disk, .log_submit = log_submit, .job_submit = job_submit};
+struct env sim_env(struct sim_node *n) {
+    return (struct env){.ctx = n, .disk = &n->disk.disk, .log_submit = log_submit, .job_submit = job_submit};
 }
 
 /* ------------------------------------------------------------------ breaking the rules */
@@ -120,27 +124,29 @@ static int sync_no_directory(void *ctx, enum disk_dir dir) {
     return 0;
 }
 
-void sim_env_break_disk(struct sim *sim) {
-    if (sim->options.broken == BREAK_LOST_SYNC)
-        sim->disk.disk.fdatasync = sync_nothing;
-    if (sim->options.broken == BREAK_NO_DIR_SYNC)
-        sim->disk.disk.sync_dir = sync_no_directory;
+void sim_env_break_disk(struct sim_node *n) {
+    if (n->sim->options.broken == BREAK_LOST_SYNC)
+        n->disk.disk.fdatasync = sync_nothing;
+    if (n->sim->options.broken == BREAK_NO_DIR_SYNC)
+        n->disk.disk.sync_dir = sync_no_directory;
 }
 
+static bool breaks(const struct sim_node *n, enum sim_break rule) { return n->sim->options.broken == rule; }
+
 /* Reports the append as done, and keeps a copy that is carried out later. */
-static void cast_shadow(struct sim *sim, struct log_cmd *cmd) {
+static void cast_shadow(struct sim_node *n, struct log_cmd *cmd) {
     struct sim_shadow *s = mem_calloc(1, sizeof *s);
     s->cmd = *cmd;
     s->iov = (struct iovec){mem_dup(cmd->iov->iov_base, cmd->iov->iov_len), cmd->iov->iov_len};
     s->cmd.iov = &s->iov;
-    s->due_us = sim_now(sim) + (sim->options.broken == BREAK_REORDERED_BATCHES ? SHADOW_HOLD_US : 1000);
+    s->due_us = sim_now(n->sim) + (breaks(n, BREAK_REORDERED_BATCHES) ? SHADOW_HOLD_US : 1000);
     list_init(&s->cmd.link);
-    list_push(&sim->shadows, &s->link);
+    list_push(&n->shadows, &s->link);
     cmd->err = 0;
     cmd->sync_us = 0;
     /* What the disk would have said; the reordering must be found in what is on the disk. */
-    if (sim->options.broken == BREAK_REORDERED_BATCHES)
-        sim->synced = cmd->last_zxid;
+    if (breaks(n, BREAK_REORDERED_BATCHES))
+        n->synced = cmd->last_zxid;
 }
 
 static void drop_shadow(struct sim_shadow *s) {
@@ -149,39 +155,46 @@ static void drop_shadow(struct sim_shadow *s) {
     mem_free(s);
 }
 
-static void execute_shadow(struct sim *sim, struct sim_shadow *s) {
-    logwriter_execute(sim->writer, &s->cmd);
+static void execute_shadow(struct sim_node *n, struct sim_shadow *s) {
+    logwriter_execute(n->writer, &s->cmd);
     if (s->cmd.err == 0)
-        sim->synced = i64_max(sim->synced, s->cmd.last_zxid);
+        n->synced = i64_max(n->synced, s->cmd.last_zxid);
     drop_shadow(s);
 }
 
-static void execute_shadows(struct sim *sim, bool all) {
-    while (!list_empty(&sim->shadows)) {
-        struct sim_shadow *first = LIST_FIRST(&sim->shadows, struct sim_shadow, link);
-        bool two = first->link.next != &sim->shadows;
-        if (!all && first->due_us > sim_now(sim) && !(two && sim->options.broken == BREAK_REORDERED_BATCHES))
+static void execute_shadows(struct sim_node *n, bool all) {
+    while (!list_empty(&n->shadows)) {
+        struct sim_shadow *first = LIST_FIRST(&n->shadows, struct sim_shadow, link);
+        bool two = first->link.next != &n->shadows;
+        if (!all && first->due_us > sim_now(n->sim) && !(two && breaks(n, BREAK_REORDERED_BATCHES)))
             return;
-        if (two && sim->options.broken == BREAK_REORDERED_BATCHES)
-            execute_shadow(sim, CONTAINER_OF(first->link.next, struct sim_shadow, link));
-        execute_shadow(sim, first);
+        if (two && breaks(n, BREAK_REORDERED_BATCHES))
+            execute_shadow(n, CONTAINER_OF(first->link.next, struct sim_shadow, link));
+        execute_shadow(n, first);
     }
 }
 
-static bool is_shadowed(const struct sim *sim, const struct log_cmd *cmd) {
-    return cmd->type == LOG_CMD_APPEND &&
-           (sim->options.broken == BREAK_ACK_BEFORE_SYNC || sim->options.broken == BREAK_REORDERED_BATCHES);
+static bool is_shadowed(const struct sim_node *n, const struct log_cmd *cmd) {
+    return cmd->type == LOG_CMD_APPEND && (breaks(n, BREAK_ACK_BEFORE_SYNC) || breaks(n, BREAK_REORDERED_BATCHES) ||
+                                           breaks(n, BREAK_EARLY_ACK));
+}
+
+static bool is_left_out(const struct sim_node *n, const struct log_cmd *cmd) {
+    if (cmd->type != LOG_CMD_ATOMIC)
+        return false;
+    return (breaks(n, BREAK_NO_CURRENT_EPOCH) && strcmp(cmd->name, EPOCH_CURRENT) == 0) ||
+           (breaks(n, BREAK_NO_ACCEPTED_EPOCH) && strcmp(cmd->name, EPOCH_ACCEPTED) == 0);
 }
 
 /* ------------------------------------------------------------------ carrying out */
 
-static void count_done(struct sim *sim, const struct log_cmd *cmd) {
-    struct sim_counters *n = sim->counters;
+static void count_done(struct sim_node *node, const struct log_cmd *cmd) {
+    struct sim_counters *n = node->sim->counters;
     if (cmd->type == LOG_CMD_APPEND)
-        sim->refused_first = cmd->err == -ENOSPC ? cmd->first_zxid : 0;
+        node->refused_first = cmd->err == -ENOSPC ? cmd->first_zxid : 0;
     if (cmd->type == LOG_CMD_APPEND && cmd->err == -ENOSPC) {
         n->full_appends++;
-        sim->full_seen_us = sim_now(sim);
+        node->full_seen_us = sim_now(node->sim);
     } else if (cmd->err != 0) {
         return;
     }
@@ -201,47 +214,59 @@ static void count_done(struct sim *sim, const struct log_cmd *cmd) {
     }
 }
 
-static void execute(struct sim *sim, struct log_cmd *cmd) {
-    if (is_shadowed(sim, cmd)) {
-        cast_shadow(sim, cmd);
+static void execute(struct sim_node *n, struct log_cmd *cmd) {
+    if (is_shadowed(n, cmd)) {
+        cast_shadow(n, cmd);
         return;
     }
-    execute_shadows(sim, true);
-    logwriter_execute(sim->writer, cmd);
+    execute_shadows(n, true);
+    n->cutting |= cmd->type == LOG_CMD_CALL;
+    if (is_left_out(n, cmd))
+        cmd->err = 0;
+    else
+        logwriter_execute(n->writer, cmd);
     if (cmd->type == LOG_CMD_APPEND && cmd->err == 0)
-        sim->synced = i64_max(sim->synced, cmd->last_zxid);
-    sim_trace(sim, "log: command %d up to zxid 0x%llx: %d", (int)cmd->type, (unsigned long long)cmd->last_zxid, cmd->err);
+        n->synced = cmd->last_zxid;
+    sim_trace(n->sim, "%d: log: command %d up to zxid 0x%llx: %d", n->sid, (int)cmd->type,
+              (unsigned long long)cmd->last_zxid, cmd->err);
 }
 
 /* True if the command was reported. */
-static bool run_log(struct sim *sim) {
-    struct log_cmd *cmd = LIST_FIRST(&sim->log_cmds, struct log_cmd, link);
-    if (!sim->log_executed) {
-        sim->log_executed = true;
-        sim->log_us = sim_now(sim) + latency(sim, 300, 50000, 50);
-        execute(sim, cmd);
+static bool run_log(struct sim_node *n) {
+    struct log_cmd *cmd = LIST_FIRST(&n->log_cmds, struct log_cmd, link);
+    if (!n->log_executed) {
+        n->log_executed = true;
+        n->log_us = sim_now(n->sim) + latency(n->sim, 300, 50000, 50);
+        execute(n, cmd);
         return false;
     }
     list_remove(&cmd->link);
-    sim->log_busy = !list_empty(&sim->log_cmds);
-    sim->log_executed = false;
-    sim->log_us = sim_now(sim) + latency(sim, 3000, 600000, 200);
+    n->log_busy = !list_empty(&n->log_cmds);
+    n->log_executed = false;
+    n->log_us = sim_now(n->sim) + latency(n->sim, 3000, 600000, 200);
     if (cmd->type == LOG_CMD_APPEND)
-        sim->appending = false;
-    count_done(sim, cmd);
-    server_log_done(sim->server, cmd, sim->now);
+        n->appending = false;
+    bool cut = cmd->type == LOG_CMD_CALL && cmd->err == 0;
+    count_done(n, cmd);
+    server_log_done(n->server, cmd, sim_node_now(n));
+    if (cut) {
+        /* With a batch under way it was another call. */
+        if (n->server->writing == NULL && (n->server->filling == NULL || n->server->filling->count == 0))
+            n->synced = n->tail = n->server->logged;
+        n->cutting = false;
+    }
     return true;
 }
 
-static bool run_jobs(struct sim *sim) {
+static bool run_jobs(struct sim_node *n) {
     struct sim_job *j;
     bool any = false;
-    LIST_FOREACH(j, &sim->jobs, struct sim_job, link) {
-        if (j->due_us > sim_now(sim))
+    LIST_FOREACH(j, &n->jobs, struct sim_job, link) {
+        if (j->due_us > sim_now(n->sim))
             continue;
         struct job *job = j->job;
-        job->run(job, &sim->disk.disk);
-        if (sim->disk.dead) {
+        job->run(job, &n->disk.disk);
+        if (n->disk.dead) {
             j->due_us = SIM_NEVER; /* the machine is down before anybody hears of it */
             return any;
         }
@@ -253,40 +278,52 @@ static bool run_jobs(struct sim *sim) {
     return any;
 }
 
-int64_t sim_env_next(const struct sim *sim) {
-    int64_t next = sim->log_busy ? sim->log_us : SIM_NEVER;
+int64_t sim_env_next(const struct sim_node *n) {
+    int64_t next = n->log_busy ? n->log_us : SIM_NEVER;
     const struct sim_job *j;
-    LIST_FOREACH(j, &sim->jobs, struct sim_job, link)
+    LIST_FOREACH(j, &n->jobs, struct sim_job, link)
         next = i64_min(next, j->due_us);
-    if (!list_empty(&sim->shadows))
-        next = i64_min(next, LIST_FIRST(&sim->shadows, struct sim_shadow, link)->due_us);
+    if (!list_empty(&n->shadows))
+        next = i64_min(next, LIST_FIRST(&n->shadows, struct sim_shadow, link)->due_us);
     return next;
 }
 
-bool sim_env_run(struct sim *sim) {
+bool sim_env_run(struct sim_node *n) {
     bool any = false;
-    sim->disk.clock_us = sim_now(sim);
-    execute_shadows(sim, false);
-    if (sim->log_busy && sim->log_us <= sim_now(sim))
-        any = run_log(sim);
-    if (!sim->disk.dead)
-        any |= run_jobs(sim);
+    n->disk.clock_us = sim_now(n->sim);
+    execute_shadows(n, false);
+    if (n->log_busy && n->log_us <= sim_now(n->sim))
+        any = run_log(n);
+    if (!n->disk.dead)
+        any |= run_jobs(n);
     return any;
 }
 
-void sim_env_abandon(struct sim *sim) {
-    while (!list_empty(&sim->jobs)) {
-        struct sim_job *j = LIST_FIRST(&sim->jobs, struct sim_job, link);
+static void end_jobs(struct sim_node *n) {
+    while (!list_empty(&n->jobs)) {
+        struct sim_job *j = LIST_FIRST(&n->jobs, struct sim_job, link);
         struct job *job = j->job;
         bool was_run = j->due_us == SIM_NEVER;
         list_remove(&j->link);
         mem_free(j);
         if (!was_run)
-            job->run(job, &sim->disk.disk);
+            job->run(job, &n->disk.disk);
         job->done(job);
     }
-    while (!list_empty(&sim->shadows))
-        drop_shadow(LIST_FIRST(&sim->shadows, struct sim_shadow, link));
-    list_init(&sim->log_cmds); /* whoever ordered them frees them */
-    sim->log_busy = sim->appending = false;
+}
+
+void sim_env_abandon(struct sim_node *n) {
+    struct log_cmd *cmd;
+    end_jobs(n);
+    while (!list_empty(&n->shadows))
+        drop_shadow(LIST_FIRST(&n->shadows, struct sim_shadow, link));
+    /* Whoever ordered them frees them; of some that is the completion. */
+    LIST_FOREACH(cmd, &n->log_cmds, struct log_cmd, link) {
+        list_remove(&cmd->link);
+        cmd->err = -EIO;
+        if (cmd->type == LOG_CMD_ATOMIC || cmd->type == LOG_CMD_CALL)
+            cmd->done(cmd);
+    }
+    n->log_busy = n->appending = n->log_executed = false;
+    end_jobs(n);
 }

@@ -50,17 +50,19 @@ void sim_links_sweep(struct sim *sim) {
 
 struct sim_link *sim_link_open(struct sim_client *c) {
     struct sim *sim = c->sim;
+    struct sim_node *n = c->node;
     struct sim_link *l = mem_calloc(1, sizeof *l);
     char peer[64];
     snprintf(peer, sizeof peer, "127.0.0.1:%d", 10000 + sim->links_made % 50000);
     l->sim = sim;
+    l->node = n;
     l->client = c;
     l->number = ++sim->links_made;
     l->hang_up_us = SIM_NEVER;
     list_init(&l->to_server);
     list_init(&l->to_client);
     list_push(&sim->links, &l->link);
-    l->conn = server_conn_new(sim->server, slice_of(peer), SLICE_LIT("127.0.0.1"), true, sim->now);
+    l->conn = server_conn_new(n->server, slice_of(peer), SLICE_LIT("127.0.0.1"), true, sim_node_now(n));
     l->conn->shell = l;
     return l;
 }
@@ -85,7 +87,7 @@ void sim_link_hang_up(struct sim_link *l) {
 }
 
 static void server_end_closes(struct sim_link *l) {
-    server_conn_gone(l->sim->server, l->conn, l->sim->now);
+    server_conn_gone(l->node->server, l->conn, sim_node_now(l->node));
     l->conn = NULL;
     drop_packets(&l->to_server);
     if (l->client != NULL)
@@ -99,10 +101,11 @@ static bool input_blocked(const struct conn *conn) {
 }
 
 static int64_t link_next(const struct sim_link *l) {
-    int64_t next = l->conn != NULL ? l->hang_up_us : SIM_NEVER;
+    bool server_acts = l->conn != NULL && !sim_is_paused(l->node);
+    int64_t next = server_acts ? l->hang_up_us : SIM_NEVER;
     if (!list_empty(&l->to_client))
         next = i64_min(next, LIST_FIRST(&l->to_client, struct sim_packet, link)->due_us);
-    if (l->conn != NULL && !list_empty(&l->to_server) && !input_blocked(l->conn))
+    if (server_acts && !list_empty(&l->to_server) && !input_blocked(l->conn))
         next = i64_min(next, LIST_FIRST(&l->to_server, struct sim_packet, link)->due_us);
     return next;
 }
@@ -115,8 +118,11 @@ int64_t sim_links_next(const struct sim *sim) {
     return next;
 }
 
-/* A frame that the server has taken is a sign of life of its session, unless that is ending already. */
+/* A frame that the server has taken is a sign of life of its session, unless that is ending already. Those of other members
+ * become one when the leader hears of them. */
 static void note_touch(struct sim_link *l) {
+    if (sim_is_ensemble(l->sim) && sim_index(l->node) != l->sim->leader)
+        return;
     struct model_session *session = model_session(&l->sim->model, l->conn->session_id);
     if (session != NULL && l->conn->session != NULL && !l->conn->session->closing)
         session->touched_us = sim_now(l->sim);
@@ -138,10 +144,10 @@ static bool feed(struct sim_link *l) {
         struct sim_packet *p = LIST_FIRST(&l->to_server, struct sim_packet, link);
         if (p->due_us > sim_now(sim))
             break;
-        if (server_conn_admits(sim->server, l->conn, (int32_t)p->len, p->bytes, p->len) != FRAME_READ)
+        if (server_conn_admits(l->node->server, l->conn, (int32_t)p->len, p->bytes, p->len) != FRAME_READ)
             sim_fail(sim, "a frame of %zu bytes was not admitted", p->len);
         else
-            server_conn_frame(sim->server, l->conn, p->bytes, p->len, sim->now);
+            server_conn_frame(l->node->server, l->conn, p->bytes, p->len, sim_node_now(l->node));
         note_touch(l);
         drop_packet(p);
         any = true;
@@ -149,12 +155,14 @@ static bool feed(struct sim_link *l) {
     return any;
 }
 
-bool sim_links_feed(struct sim *sim) {
+bool sim_links_feed(struct sim_node *n) {
     struct sim_link *l;
     bool any = false;
-    LIST_FOREACH(l, &sim->links, struct sim_link, link) {
+    LIST_FOREACH(l, &n->sim->links, struct sim_link, link) {
+        if (l->node != n)
+            continue;
         any |= feed(l);
-        if (l->conn != NULL && l->hang_up_us <= sim_now(sim)) {
+        if (l->conn != NULL && l->hang_up_us <= sim_now(n->sim)) {
             server_end_closes(l);
             any = true;
         }
@@ -184,9 +192,11 @@ static void check_durable(struct sim_link *l, const uint8_t *frame, size_t len) 
     } else {
         zxid = reply_header_get(&in).zxid;
     }
-    if (zxid > sim->synced)
+    /* In an ensemble the model holds what a quorum has synced. */
+    zxid_t safe = sim_is_ensemble(sim) ? model_last(&sim->model) : l->node->synced;
+    if (zxid > safe)
         sim_fail(sim, "S1: a frame that shows zxid 0x%llx left when only 0x%llx was synced", (unsigned long long)zxid,
-                 (unsigned long long)sim->synced);
+                 (unsigned long long)safe);
     sim->shown = i64_max(sim->shown, zxid);
 }
 
@@ -217,8 +227,8 @@ static void settle(struct sim_link *l) {
         server_end_closes(l);
 }
 
-void sim_links_settle(struct sim *sim) {
-    struct list *dirty = &sim->server->dirty;
+void sim_links_settle(struct sim_node *n) {
+    struct list *dirty = &n->server->dirty;
     while (!list_empty(dirty)) {
         struct conn *conn = LIST_FIRST(dirty, struct conn, dirty_link);
         list_remove(&conn->dirty_link);
@@ -253,10 +263,10 @@ void sim_links_deliver(struct sim *sim) {
 
 /* ------------------------------------------------------------------ the end */
 
-void sim_links_cut(struct sim *sim) {
+void sim_links_cut(struct sim_node *n) {
     struct sim_link *l;
-    LIST_FOREACH(l, &sim->links, struct sim_link, link)
-        if (l->conn != NULL)
+    LIST_FOREACH(l, &n->sim->links, struct sim_link, link)
+        if (l->conn != NULL && l->node == n)
             server_end_closes(l);
 }
 

@@ -21,6 +21,13 @@ static const struct {
     [BREAK_LOST_SYNC] = {"lost-sync", 20},
     [BREAK_NO_DIR_SYNC] = {"no-dir-sync", 20},
     [BREAK_REORDERED_BATCHES] = {"reordered-batches", 20},
+    [BREAK_EARLY_ACK] = {"early-ack", 5},
+    [BREAK_EARLY_NEWLEADER] = {"early-newleader", 50},
+    [BREAK_NO_CURRENT_EPOCH] = {"no-current-epoch", 50},
+    [BREAK_NO_ACCEPTED_EPOCH] = {"no-accepted-epoch", 50},
+    [BREAK_NO_QUORUM] = {"no-quorum", 5},
+    [BREAK_NO_TRUNC] = {"no-trunc", 50},
+    [BREAK_NO_PING_ROUND] = {"no-ping-round", 150},
 };
 
 /* For messages that must come out even when the program dies. */
@@ -30,6 +37,9 @@ static void remember(const struct sim_options *o) {
     int n = snprintf(replay_command, sizeof replay_command, "zabra-sim --seed %llu", (unsigned long long)o->seed);
     if (o->clients > 0)
         n += snprintf(replay_command + n, sizeof replay_command - (size_t)n, " --clients %d", o->clients);
+    if (o->servers > 0)
+        n += snprintf(replay_command + n, sizeof replay_command - (size_t)n, " --servers %d --observers %d", o->servers,
+                      o->observers);
     if (o->ops > 0)
         n += snprintf(replay_command + n, sizeof replay_command - (size_t)n, " --ops %d", o->ops);
     if (o->broken != BREAK_NOTHING)
@@ -50,11 +60,19 @@ static void on_death(int signal_number) {
 }
 
 static void usage(FILE *out) {
-    fputs("zabra-sim --seed N [--trace] [--clients N] [--ops N] [--break NAME]   play one seed\n"
-          "zabra-sim --runs N [--first SEED] [--clients N] [--ops N]             play many\n"
-          "zabra-sim --self-test                                                 break every rule; each must be noticed\n"
-          "SIM_LOG=1 in the environment shows the server's log on standard error.\n"
-          "NAME: ack-before-sync, lost-sync, no-dir-sync, reordered-batches\n",
+    fputs("zabra-sim --seed N [--trace] [--break NAME] [OPTION ...]   play one seed\n"
+          "zabra-sim --runs N [--first SEED] [OPTION ...]             play many\n"
+          "zabra-sim --self-test                                      break every rule; each must be noticed\n"
+          "Options, which otherwise follow from the seed:\n"
+          "  --servers N      1: one server alone; more: voters of an ensemble\n"
+          "  --observers N    further members, with --servers (all together at most 12)\n"
+          "  --clients N, --ops N\n"
+          "SIM_LOG=1 in the environment shows the servers' logs on standard error.\n"
+          "NAME:",
+          out);
+    for (int b = BREAK_NOTHING + 1; b < BREAK_COUNT; b++)
+        fprintf(out, " %s", breaks[b].name);
+    fputs("\n",
           out);
 }
 
@@ -68,7 +86,7 @@ static bool play(const struct sim_options *options, struct sim_counters *counter
 
 static void print_counters(const struct sim_counters *n) {
 #define PRINT(name, text) printf("  %-40s %llu\n", text, (unsigned long long)n->name);
-    SIM_COUNTERS(PRINT, PRINT)
+    SIM_COUNTERS(PRINT, PRINT, PRINT)
 #undef PRINT
 }
 
@@ -81,7 +99,7 @@ static bool all_happened(const struct sim_counters *n) {
         all = false;                                                                                                   \
     }
 #define MAY(name, text)
-    SIM_COUNTERS(MUST, MAY)
+    SIM_COUNTERS(MUST, MUST, MAY)
 #undef MUST
 #undef MAY
     return all;
@@ -122,7 +140,7 @@ static int many_seeds(struct sim_options options, uint64_t first, uint64_t runs)
 static bool is_caught(enum sim_break broken) {
     for (uint64_t seed = 1; seed <= breaks[broken].within; seed++) {
         struct sim_counters counters = {0};
-        struct sim_options options = {.seed = seed, .broken = broken};
+        struct sim_options options = {.seed = seed, .broken = broken, .servers = broken < BREAK_FIRST_OF_ENSEMBLES ? 1 : 3};
         char failure[512];
         uint64_t hash;
         if (!play(&options, &counters, failure, &hash)) {
@@ -210,6 +228,10 @@ int main(int argc, char **argv) {
             first = number(option, value);
         } else if (strcmp(option, "--clients") == 0) {
             options.clients = (int)number(option, value);
+        } else if (strcmp(option, "--servers") == 0) {
+            options.servers = (int)number(option, value);
+        } else if (strcmp(option, "--observers") == 0) {
+            options.observers = (int)number(option, value);
         } else if (strcmp(option, "--ops") == 0) {
             options.ops = (int)number(option, value);
         } else if (strcmp(option, "--break") == 0 && value != NULL) {
@@ -218,6 +240,10 @@ int main(int argc, char **argv) {
             usage(stderr);
             return 2;
         }
+    }
+    if (options.servers + options.observers > SIM_NODES_MAX || (options.observers > 0 && options.servers < 2)) {
+        usage(stderr);
+        return 2;
     }
     return runs > 0 ? many_seeds(options, first, runs) : one_seed(&options);
 }

@@ -276,12 +276,28 @@ static bool close_session(struct model *m, const struct txn_header *h, const str
 
 /* ------------------------------------------------------------------ transactions */
 
+/* It came too late: the session went on elsewhere, or has ended. */
+static bool is_late(const struct txn *t) {
+    struct slice rest = t->rest;
+    struct txn sub;
+    bool bad = false;
+    if (t->type == OP_ERROR)
+        return t->err == ZK_SESSION_EXPIRED || t->err == ZK_SESSION_MOVED;
+    while (t->type == OP_MULTI && txn_sub_next(&rest, &sub, &bad))
+        if (sub.type == OP_ERROR && is_late(&sub))
+            return true;
+    return false;
+}
+
 static bool apply(struct model *m, const struct txn_header *h, const struct txn *t) {
     struct model_session *session = model_session(m, h->client_id);
     if (t->type == OP_CREATE_SESSION)
         return create_session(m, h, t);
+    if (m->ensemble && is_late(t))
+        return true; /* perhaps behind newer ones */
     if (session == NULL || (session->closed != 0 && t->type != OP_ERROR))
-        return refuse(m, "it belongs to session 0x%" PRIx64 ", which is not there", (uint64_t)h->client_id);
+        return refuse(m, "it has type %d, request %d, and belongs to session 0x%" PRIx64 ", which is not there", t->type,
+                      h->cxid, (uint64_t)h->client_id);
     if (h->cxid > 0) {
         if (h->cxid <= session->last_cxid)
             return refuse(m, "request %d of session 0x%" PRIx64 " comes behind request %d", h->cxid, (uint64_t)h->client_id,
@@ -293,6 +309,23 @@ static bool apply(struct model *m, const struct txn_header *h, const struct txn 
     return t->type == OP_MULTI ? apply_multi(m, h, t) : apply_op(m, h, t);
 }
 
+size_t model_count_to(const struct model *m, zxid_t zxid) {
+    size_t low = 0, high = m->txn_count;
+    while (low < high) {
+        size_t middle = low + (high - low) / 2;
+        if (m->txns[middle].header.zxid > zxid)
+            high = middle;
+        else
+            low = middle + 1;
+    }
+    return low;
+}
+
+const struct model_txn *model_txn_at(const struct model *m, zxid_t zxid) {
+    size_t count = model_count_to(m, zxid);
+    return count != 0 && m->txns[count - 1].header.zxid == zxid ? &m->txns[count - 1] : NULL;
+}
+
 bool model_take(struct model *m, struct slice payload) {
     struct model_txn txn = {0};
     struct txn t;
@@ -300,9 +333,13 @@ bool model_take(struct model *m, struct slice payload) {
     if (!txn_decode(payload, &txn.header, &t, &digest_version, &txn.digest))
         return refuse(m, "it does not decode");
     zxid_t zxid = txn.header.zxid;
-    if (zxid >= 1 && zxid <= model_last(m))
-        return slice_eq(payload, m->txns[zxid - 1].payload) || refuse(m, "it was another one before");
-    if (zxid != model_last(m) + 1)
+    if (zxid >= 1 && zxid <= model_last(m)) {
+        const struct model_txn *known = model_txn_at(m, zxid);
+        return known != NULL ? slice_eq(payload, known->payload) || refuse(m, "it was another one before")
+                             : refuse(m, "there was none before");
+    }
+    bool new_epoch = m->ensemble && zxid_epoch(zxid) > zxid_epoch(model_last(m)) && zxid_counter(zxid) == 1;
+    if (zxid != model_last(m) + 1 && !new_epoch)
         return refuse(m, "the one before it was 0x%" PRIx64, (uint64_t)model_last(m));
     txn.has_digest = digest_version == DIGEST_VERSION;
     txn.payload = (struct slice){mem_dup(payload.data, payload.len), payload.len};

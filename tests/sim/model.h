@@ -54,19 +54,26 @@ struct model {
     struct hmap by_path;
     struct model_node **nodes;
     size_t node_count;
-    struct model_txn *txns; /* zxid z stands at z - 1 */
+    struct model_txn *txns; /* ascending; without gaps within an epoch */
     size_t txn_count, txn_cap;
     struct model_event *events;
     size_t event_count, event_cap;
     struct model_session *sessions;
     size_t session_count;
     uint64_t stamp;
+    bool ensemble; /* what a request meets may have changed on its way: errors may come for sessions that are not there */
     char error[256]; /* why the last transaction was refused */
 };
 
 void model_init(struct model *m);
 void model_free(struct model *m);
-static inline zxid_t model_last(const struct model *m) { return (zxid_t)m->txn_count; }
+static inline zxid_t model_last(const struct model *m) {
+    return m->txn_count != 0 ? m->txns[m->txn_count - 1].header.zxid : 0;
+}
+/* How many transactions there are up to zxid. */
+size_t model_count_to(const struct model *m, zxid_t zxid);
+/* NULL if there is none with this zxid. */
+const struct model_txn *model_txn_at(const struct model *m, zxid_t zxid);
 /* The next transaction, or one that is known already (then it must be the same bytes). False: see error. */
 bool model_take(struct model *m, struct slice payload);
 /* Forgets all transactions above last. */

@@ -68,7 +68,7 @@ static void choose_read(struct sim_client *c, struct sim_op *op) {
     if (dice(c, 12) == 0) {
         op->op = OP_ADD_WATCH;
         op->mode = (int32_t)dice(c, 2);
-    } else if (dice(c, 15) == 0) {
+    } else if (dice(c, sim_is_ensemble(c->sim) ? 4 : 15) == 0) {
         op->op = OP_SYNC;
     } else if (dice(c, 15) == 0) {
         op->op = OP_GET_EPHEMERALS;
@@ -79,7 +79,7 @@ static void choose_read(struct sim_client *c, struct sim_op *op) {
 void sim_request_choose(struct sim_client *c, struct sim_request *r) {
     uint64_t kind = dice(c, 100);
     *r = (struct sim_request){.count = 1};
-    if (kind < 30) {
+    if (kind < 30 || c->reads_only) {
         choose_read(c, &r->parts[0]);
     } else if (kind < 85) {
         choose_write(c, 0, &r->parts[0]);
@@ -250,7 +250,16 @@ static void count_op(struct sim_counters *n, const struct sim_op *op) {
 
 /* Growing writes may be refused while the disk is short of space, and a little longer. */
 static bool may_be_refused(const struct sim *sim) {
-    return sim->full || sim_now(sim) - sim->full_seen_us < 5000000;
+    for (int i = 0; i < sim->node_count; i++)
+        if (sim->nodes[i].full || sim_now(sim) - sim->nodes[i].full_seen_us < 5000000)
+            return true;
+    return false;
+}
+
+/* The session went on elsewhere, or has ended, while the request was on its way to the leader. */
+static bool came_too_late(const struct sim_client *c, const struct txn *t, int32_t err) {
+    return sim_is_ensemble(c->sim) && (err == ZK_SESSION_MOVED || err == ZK_SESSION_EXPIRED) && t->type == OP_ERROR &&
+           t->err == err;
 }
 
 static void check_multi(struct sim_client *c, const struct sim_request *r, const struct txn *t, zxid_t zxid,
@@ -272,6 +281,8 @@ static void check_multi(struct sim_client *c, const struct sim_request *r, const
     rest = t->rest;
     for (int i = 0; i < r->count && txn_sub_next(&rest, &sub, &bad); i++) {
         struct multi_header h = multi_header_get(body);
+        if (sub.type == OP_ERROR && (sub.err == ZK_SESSION_MOVED || sub.err == ZK_SESSION_EXPIRED) && sim_is_ensemble(c->sim))
+            return;
         int expected = !failed || i < first_error ? ZK_OK
                        : i == first_error         ? rule(c->sim, &r->parts[i], zxid - 1)
                                                   : ZK_RUNTIME_INCONSISTENCY;
@@ -302,7 +313,7 @@ static void check_write(struct sim_client *c, const struct sim_request *r, zxid_
     struct txn t;
     int32_t digest_version;
     uint64_t digest;
-    const struct model_txn *txn = zxid >= 1 && zxid <= model_last(&sim->model) ? &sim->model.txns[zxid - 1] : NULL;
+    const struct model_txn *txn = model_txn_at(&sim->model, zxid);
     bool own = txn != NULL && txn->header.client_id == c->session && txn->header.cxid == r->xid;
     if (err == ZK_QUOTA_EXCEEDED) {
         sim->counters->refused++;
@@ -314,6 +325,11 @@ static void check_write(struct sim_client *c, const struct sim_request *r, zxid_
         wrong(c, r, zxid, "the transaction of this zxid is not that of this request");
         return;
     }
+    if (zxid <= r->shown)
+        wrong(c, r, zxid, "it was asked for when more than this had been seen: real time and zxids disagree");
+    if (came_too_late(c, &t, err))
+        return;
+    sim->counters->forwarded += sim_is_ensemble(sim) && sim_index(c->node) != sim->leader;
     sim->counters->acked += err == ZK_OK;
     sim->counters->errors += err != ZK_OK;
     if (r->op == OP_CLOSE_SESSION) {
@@ -400,6 +416,11 @@ static void check_read(struct sim_client *c, const struct sim_request *r, zxid_t
         fits = slice_is(jute_bytes(body), op->path);
     else if (op->op == OP_GET_EPHEMERALS)
         fits = ephemerals_fit(c, zxid, body);
+    if (op->op == OP_SYNC) {
+        c->sim->counters->syncs += sim_is_ensemble(c->sim);
+        if (zxid < r->shown)
+            wrong(c, r, zxid, "a sync that does not bring what had been seen when it was asked for");
+    }
     if (!fits)
         wrong(c, r, zxid, "the answer is not the state at its zxid");
     bool has_stat = op->op == OP_EXISTS || op->op == OP_GET_DATA || op->op == OP_GET_CHILDREN2;

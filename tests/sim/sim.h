@@ -1,23 +1,30 @@
-/* One server in a simulated world: unchanged server core, log writer, recovery; virtual time, simulated disk, clients with
- * sessions. Everything follows from the seed, so that a failure is replayed by its number.
+/* One server, or an ensemble, in a simulated world: unchanged server core, quorum, log writer, recovery; virtual time,
+ * simulated disks and network, clients with sessions. Everything follows from the seed, so that a failure is replayed by its
+ * number.
  *
  *   main.c    command line, exploration, self-test
- *   world.c   the loop: what happens next, turns of the server, crashes, restarts, faults
+ *   world.c   the loop: what happens next; a whole run
+ *   node.c    one server: configuration, starts, turns, crashes, faults of its own
  *   env.c     struct env: log commands and jobs take time; deliberate breaches of the safety rules
- *   link.c    connections: bytes under way, what a reply may not say before its sync
+ *   net.c     connections between members: delay, bandwidth, partitions, breaks
+ *   tamper.c  deliberate breaches of the rules of replication: packets that are forged or changed on their way
+ *   member.c  who leads, and the account of what is committed
+ *   link.c    connections of clients: bytes under way, what a reply may not say before its sync
  *   client.c  clients: what they ask for, and whether the answers are right
  *   request.c requests, and what ZooKeeper's rules say about their results
  *   watch.c   watches: which events must come, and when
- *   model.c   the account of all transactions
+ *   model.c   the account of all transactions; in an ensemble of the committed ones
  *   check.c   comparison of the whole tree with the model */
 #ifndef ZABRA_SIM_SIM_H
 #define ZABRA_SIM_SIM_H
 
 #include "lib/simdisk.h"
+#include "quorum/quorum.h"
 #include "server/server.h"
 #include "sim/model.h"
 
 #define SIM_CLIENTS_MAX 64
+#define SIM_NODES_MAX 12
 #define SIM_NEVER INT64_MAX
 #define SIM_WALL_MS 1795221887540 /* the wall clock when the monotonic one stood at 0 */
 
@@ -27,18 +34,28 @@ enum sim_break {
     BREAK_LOST_SYNC,         /* fdatasync does nothing */
     BREAK_NO_DIR_SYNC,       /* directories are never synced */
     BREAK_REORDERED_BATCHES, /* two batches change places on their way to the disk */
+    /* of ensembles */
+    BREAK_EARLY_ACK,         /* every member reports its appends as done before its disk did them */
+    BREAK_EARLY_NEWLEADER,   /* NEWLEADER is acknowledged before the history is durable */
+    BREAK_NO_CURRENT_EPOCH,  /* currentEpoch is not written */
+    BREAK_NO_ACCEPTED_EPOCH, /* acceptedEpoch is not written */
+    BREAK_NO_QUORUM,         /* proposals are acknowledged before anybody has seen them */
+    BREAK_NO_TRUNC,          /* a DIFF in place of each TRUNC */
+    BREAK_NO_PING_ROUND,     /* pings are answered before anybody has seen them: a sync confirms nothing */
     BREAK_COUNT
 };
+#define BREAK_FIRST_OF_ENSEMBLES BREAK_EARLY_ACK
 
 struct sim_options {
     uint64_t seed;
     int clients, ops; /* 0 = follows from the seed */
+    int servers, observers; /* 0 servers: from the seed, standalone or an ensemble; 1: standalone */
     bool trace;
     enum sim_break broken;
 };
 
 /* What happened. Those marked MUST have to happen somewhere in a long run, or the run proves little. */
-#define SIM_COUNTERS(MUST, MAY)                                                                                        \
+#define SIM_COUNTERS(MUST, ENSEMBLE, MAY)                                                                                        \
     MUST(power_losses, "power losses")                                                                                 \
     MUST(kills, "kills")                                                                                               \
     MUST(stops, "orderly stops")                                                                                       \
@@ -74,17 +91,37 @@ struct sim_options {
     MUST(set_watches, "setWatches")                                                                                    \
     MUST(caught_up, "events of setWatches")                                                                            \
     MUST(trees, "whole trees compared")                                                                                \
+    ENSEMBLE(elections, "elections")                                                                                   \
+    ENSEMBLE(leaders, "leaders established")                                                                           \
+    ENSEMBLE(step_downs, "step-downs")                                                                                 \
+    ENSEMBLE(diffs, "DIFF")                                                                                            \
+    ENSEMBLE(truncs, "TRUNC")                                                                                          \
+    ENSEMBLE(snaps, "SNAP")                                                                                            \
+    ENSEMBLE(partitions, "partitions")                                                                                 \
+    ENSEMBLE(one_way, "one-way partitions")                                                                            \
+    ENSEMBLE(slow_peers, "slow peers")                                                                                 \
+    ENSEMBLE(resets, "connections between members broken")                                                             \
+    ENSEMBLE(refusals, "connections between members refused")                                                          \
+    ENSEMBLE(pauses, "processes paused")                                                                               \
+    ENSEMBLE(clock_jumps, "jumps of a wall clock")                                                                     \
+    ENSEMBLE(member_power_losses, "power losses of members")                                                           \
+    ENSEMBLE(member_kills, "members killed")                                                                           \
+    ENSEMBLE(moves, "sessions moved to another member")                                                                \
+    ENSEMBLE(syncs, "syncs compared")                                                                                  \
+    ENSEMBLE(forwarded, "writes acknowledged by followers and observers")                                              \
+    ENSEMBLE(equal_ends, "ensembles that ended with equal trees")                                                      \
     MAY(batches_shed, "transactions replaced because the disk was full")                                               \
     MAY(failed_starts, "starts given up on a full disk")                                                               \
     MAY(turns, "turns")
 
 struct sim_counters {
 #define SIM_FIELD(name, text) uint64_t name;
-    SIM_COUNTERS(SIM_FIELD, SIM_FIELD)
+    SIM_COUNTERS(SIM_FIELD, SIM_FIELD, SIM_FIELD)
 #undef SIM_FIELD
 };
 
 struct sim;
+struct sim_node;
 struct sim_link;
 
 /* ------------------------------------------------------------------ clients */
@@ -108,7 +145,8 @@ struct sim_request {
     struct sim_op parts[SIM_PARTS]; /* more than one: a multi */
     int count;
     int64_t sent_us;
-    zxid_t seen; /* setWatches: what the client had seen */
+    zxid_t seen;  /* setWatches: what the client had seen */
+    zxid_t shown; /* what anybody had seen when it was sent */
 };
 
 struct sim_watch {
@@ -133,6 +171,9 @@ struct sim_client {
     int64_t next_us; /* when it acts next */
     int64_t next_op_us, next_ping_us, heard_us, pace_us, patience_us;
 
+    struct sim_node *node; /* where it is connected, or was */
+    bool moved;            /* another one than before */
+    bool reads_only;
     session_id_t session;
     int32_t timeout_ms;
     uint8_t password[PASSWORD_BYTES];
@@ -169,6 +210,7 @@ struct sim_packet {
 struct sim_link {
     struct list link;
     struct sim *sim;
+    struct sim_node *node;
     struct conn *conn;         /* NULL: the server's end is closed */
     struct sim_client *client; /* NULL: the client's end is closed */
     int number;
@@ -181,24 +223,21 @@ enum sim_end { END_POWER_LOSS, END_KILL, END_STOP };
 
 struct sim_shadow; /* of a log command that was reported too early */
 
-struct sim {
-    struct sim_options options;
-    struct rng rng;
-    struct now now;
-    struct sim_counters *counters;
-    char failure[512]; /* "" = all is well */
-    uint64_t trace_hash;
-
+/* One server with its machine. */
+struct sim_node {
+    struct sim *sim;
+    int sid; /* 1, 2, ... */
     struct simdisk disk;
     struct config config;
     struct server *server; /* NULL: it is down */
     struct logwriter *writer;
     int64_t restart_us;
     bool stopping;
-    struct model model;
-    zxid_t synced; /* all up to it was synced, as the disk tells */
-    zxid_t shown;  /* highest zxid in any output */
-    int64_t wake_us; /* when the server wants its next turn */
+    zxid_t synced;     /* all up to it was synced, as the disk tells */
+    bool cutting;      /* the history is being cut or replaced */
+    int64_t wake_us;   /* when the server wants its next turn */
+    int64_t paused_us; /* the process gets no processor until then */
+    int64_t wall_ms;   /* how far its wall clock is off */
 
     /* env.c */
     struct list log_cmds, jobs; /* struct log_cmd, struct sim_job */
@@ -208,23 +247,72 @@ struct sim {
     bool appending;
     zxid_t refused_first; /* first zxid of the last batch that found no space: until it is written it may change */
 
+    /* faults */
+    int64_t crash_us, full_us;
+    enum sim_end crash_kind;
+    bool error_armed; /* a call of the disk will fail */
+    int64_t error_us;
+    bool full;
+    int64_t full_seen_us; /* last moment at which the disk was short of space */
+
+    /* member.c, net.c */
+    bool listening[2]; /* by enum link_port */
+    bool dark;         /* without power: nobody refuses a connection */
+    bool served;       /* it was serving at the end of its last turn */
+    bool led, looked;
+    zxid_t tail;       /* the last transaction that it has given to its log */
+    size_t account;    /* transactions of the model that it has applied, counted from the first; while served */
+    zxid_t ordered;    /* the newest transaction of this leader that was looked at */
+    int64_t slow_until_us, refuses_until_us;
+};
+
+struct sim {
+    struct sim_options options;
+    struct rng rng;
+    struct now now;
+    struct sim_counters *counters;
+    char failure[512]; /* "" = all is well */
+    uint64_t trace_hash;
+
+    struct sim_node nodes[SIM_NODES_MAX];
+    int node_count, voters;
+    struct buf members; /* their configuration */
+    struct model model;
+    zxid_t shown; /* highest zxid in any output */
+    zxid_t seen;  /* and in what has reached a client */
+
     struct list links;
     int links_made;
     struct sim_client *clients;
     int client_count;
     int ops_left;
 
-    /* faults */
-    bool calm; /* no more of them */
-    int64_t crash_us, full_us, freeze_us;
-    enum sim_end crash_kind;
-    bool error_armed; /* a call of the disk will fail */
-    int64_t error_us;
-    bool full;
-    int64_t full_seen_us; /* last moment at which the disk was short of space */
+    bool calm; /* no more faults */
+    int64_t calm_since_us;
+    int64_t freeze_us; /* standalone: the whole world waits for the server */
+
+    /* ensembles */
+    struct list wires;             /* connections between members */
+    bool cut[SIM_NODES_MAX][SIM_NODES_MAX]; /* what [from] sends to [to] waits, by index */
+    bool partitioned;
+    int64_t network_us;            /* the next fault of the network, or the end of a partition */
+    int64_t pause_us, jump_us;
+    bool apart;                    /* who writes stays away from the leader: so it does not notice that it is none any more */
+    int64_t delay_us;              /* of a link between members, usually */
+    int leader;                    /* index of the one that was established last; -1 = none yet */
+    struct hmap orders;            /* every transaction that any member has given to its log, by zxid */
+    int64_t *epochs;               /* leader by epoch, sid */
+    size_t epoch_count;
 };
 
 static inline int64_t sim_now(const struct sim *sim) { return sim->now.mono.us; }
+static inline bool sim_is_ensemble(const struct sim *sim) { return sim->node_count > 1; }
+static inline int sim_index(const struct sim_node *n) { return n->sid - 1; }
+/* Time as this server sees it. */
+static inline struct now sim_node_now(const struct sim_node *n) {
+    return (struct now){.mono = n->sim->now.mono, .wall_ms = n->sim->now.wall_ms + n->wall_ms};
+}
+static inline bool sim_is_paused(const struct sim_node *n) { return n->paused_us > sim_now(n->sim); }
 
 /* world.c */
 /* Plays one seed to its end. False: failure says why. */
@@ -234,16 +322,71 @@ void sim_fail(struct sim *sim, const char *fmt, ...) PRINTF_LIKE(2, 3);
 void sim_trace(struct sim *sim, const char *fmt, ...) PRINTF_LIKE(2, 3);
 static inline bool sim_failed(const struct sim *sim) { return sim->failure[0] != '\0'; }
 
+/* A moment between least and most from now. */
+int64_t sim_soon(struct sim *sim, int64_t least_us, int64_t most_us);
+
+/* node.c */
+void sim_node_init(struct sim_node *n, struct sim *sim, int sid);
+void sim_node_free(struct sim_node *n);
+/* The machine (power loss) or the process goes down, right now. */
+void sim_node_crash(struct sim_node *n, enum sim_end kind);
+void sim_node_begin_stop(struct sim_node *n);
+/* When something happens to it or in it. */
+int64_t sim_node_next(const struct sim_node *n);
+/* Faults that are due, starts and stops. */
+void sim_node_step(struct sim_node *n);
+/* Everything that it has to do at this moment. */
+void sim_node_run(struct sim_node *n);
+void sim_node_calm(struct sim_node *n);
+
 /* env.c */
-struct env sim_env(struct sim *sim);
+struct env sim_env(struct sim_node *n);
 /* Before the first start: takes functions of the disk away, if the run is to break a rule. */
-void sim_env_break_disk(struct sim *sim);
+void sim_env_break_disk(struct sim_node *n);
 /* The next moment at which a command or job has something to do. */
-int64_t sim_env_next(const struct sim *sim);
+int64_t sim_env_next(const struct sim_node *n);
 /* Carries out what is due. True if a completion was given to the server. */
-bool sim_env_run(struct sim *sim);
-/* For a server that is about to be freed: its jobs end without effect, its commands are forgotten. */
-void sim_env_abandon(struct sim *sim);
+bool sim_env_run(struct sim_node *n);
+/* For a server that is about to be freed: its jobs end without effect, its commands have failed. */
+void sim_env_abandon(struct sim_node *n);
+
+/* member.c */
+/* server_start for a member. 0 or a negative errno. */
+int sim_member_start(struct sim_node *n);
+/* A batch for the log of a member. */
+void sim_member_batch(struct sim_node *n, const struct log_cmd *cmd);
+void sim_member_free_orders(struct sim *sim);
+/* Called after each turn, before its output leaves. */
+void sim_member_account(struct sim_node *n);
+/* The leader, once faults have ceased long ago and nothing can depose it; else NULL. */
+const struct server *sim_calm_leader(const struct sim *sim);
+/* The server is gone. */
+void sim_member_gone(struct sim_node *n);
+/* True if one leads and all others follow, or observe, up to the end. */
+bool sim_members_at_rest(const struct sim *sim);
+
+/* net.c */
+extern const struct link_ops sim_wire_ops;
+int64_t sim_wires_next(const struct sim *sim);
+/* Carries what is due to this member; true if there was anything. */
+bool sim_wires_feed(struct sim_node *n);
+/* The member has gone; its machine, too (power loss). */
+void sim_wires_cut(struct sim_node *n, bool machine);
+void sim_wires_sweep(struct sim *sim);
+void sim_wires_free(struct sim *sim);
+/* Partitions, slow peers, breaks, pauses, clocks. */
+void sim_network_init(struct sim *sim);
+int64_t sim_network_next(const struct sim *sim);
+void sim_network_step(struct sim *sim);
+void sim_network_calm(struct sim *sim);
+
+/* tamper.c. Bytes on their way from a member to another one, on the quorum port. */
+struct sim_tamper {
+    bool learner; /* it is a learner that sends: nothing is done */
+    bool in_snapshot;
+};
+/* Changes them; what is forged is appended to the bytes that go back. */
+void sim_tamper(struct sim_node *from, struct sim_tamper *state, struct buf *bytes, struct buf *back);
 
 /* link.c */
 struct sim_link *sim_link_open(struct sim_client *c);
@@ -254,13 +397,13 @@ void sim_link_hang_up(struct sim_link *l);
 bool sim_link_is_unread(const struct sim *sim, session_id_t session);
 int64_t sim_links_next(const struct sim *sim);
 /* Gives due requests to the server; true if there were any. */
-bool sim_links_feed(struct sim *sim);
+bool sim_links_feed(struct sim_node *n);
 /* Gives due replies to the clients. */
 void sim_links_deliver(struct sim *sim);
 /* Takes the server's output; closes what is to be closed. */
-void sim_links_settle(struct sim *sim);
+void sim_links_settle(struct sim_node *n);
 /* The server is gone: all connections end. */
-void sim_links_cut(struct sim *sim);
+void sim_links_cut(struct sim_node *n);
 /* Frees those that both ends have closed. */
 void sim_links_sweep(struct sim *sim);
 void sim_links_free(struct sim *sim);
@@ -303,6 +446,6 @@ void sim_watch_lost(struct sim_client *c, bool forget);
 
 /* check.c */
 /* The server's tree and sessions at its last zxid against the model. */
-void sim_check_tree(struct sim *sim, const char *when);
+void sim_check_tree(struct sim_node *n, const char *when);
 
 #endif
