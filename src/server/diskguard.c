@@ -297,6 +297,11 @@ static void purge_over(struct diskguard *g) {
 static void purge_done(struct job *job) {
     struct diskguard *g = CONTAINER_OF(job, struct diskguard, purge_job);
     g->purging = false;
+    if (g->plan_err == 0 && g->s->state == SERVER_WAITING) {
+        retention_plan_free(&g->plan); /* the role has ended meanwhile (E27): another time */
+        g->purge_wanted = true;
+        return;
+    }
     if (g->plan_err != 0) {
         log_warn("old snapshots and logs could not be looked for: %s", strerror(-g->plan_err));
         return;

@@ -431,6 +431,50 @@ START_TEST(i21_epoch_changes_before_the_counter_ends) {
 }
 END_TEST
 
+/* The end of a session is being prepared, in slices, when the role ends: nothing of it has happened. */
+START_TEST(session_that_closes_while_the_role_ends) {
+    lead(OPTIONS("globalOutstandingLimit", "100000"));
+    struct testclient *c = client_by(p);
+    struct server *s = server_at(3);
+    for (int i = 0; i < 9000; i++) {
+        char path[24];
+        snprintf(path, sizeof path, "/e%d", i);
+        testclient_create(c, path, "", CREATE_EPHEMERAL);
+    }
+    run(100);
+    ack(p, s->last_prepared);
+    run(100);
+    zxid_t last = s->last_applied;
+    ck_assert_int_eq(last, s->last_prepared);
+    testclient_close_session(c);
+    testserver_turn(e->servers[3]);
+    ck_assert(!list_empty(&s->closers));
+    ck_assert_int_eq(s->last_prepared, last);
+    quorum_leave(s->quorum, "the test says so");
+    await_phase(3, QUORUM_LOOKING);
+    ck_assert(list_empty(&s->closers));
+    ck_assert_int_eq(s->last_applied, last);
+    ck_assert_ptr_nonnull(tree_find(s->tree, SLICE_LIT("/e8999")));
+    /* The next leader, which is the same, ends it after its timeout. */
+    testensemble_appoint(e, 3, 3);
+    hello(p, 1);
+    testpeer_expect(p, PACKET_LEADERINFO);
+    ack_epoch(p, last, 1);
+    testpeer_expect(p, PACKET_DIFF);
+    testpeer_expect(p, PACKET_NEWLEADER);
+    ack(p, Z(2, 0));
+    testpeer_expect(p, PACKET_UPTODATE);
+    for (int i = 0; i < 15; i++) {
+        testpeer_send(p, PACKET_PING, 0, (struct slice){"", 0});
+        run(1000);
+    }
+    ack(p, testpeer_expect(p, PACKET_PROPOSAL).zxid);
+    run(100);
+    ck_assert_ptr_null(tree_find(s->tree, SLICE_LIT("/e8999")));
+    ck_assert_int_eq(s->last_applied, Z(2, 1));
+}
+END_TEST
+
 START_TEST(i23_nothing_undecodable_is_proposed) {
     struct buf body = BUF_INIT, data = BUF_INIT;
     lead(NULL);
@@ -555,7 +599,8 @@ int main(void) {
         i11_observers_do_not_count, i11_quorum_without_the_leaders_disk, i15_trunc_never_takes_back_what_is_committed,
         i15_snapshot_is_not_older_than_the_learner, learner_goes_while_its_snapshot_is_read,
         learner_goes_just_before_the_next_step, learner_goes_just_before_it_is_up_to_date,
-        i21_epoch_changes_before_the_counter_ends, i23_nothing_undecodable_is_proposed, garbage_from_a_learner,
+        i21_epoch_changes_before_the_counter_ends, session_that_closes_while_the_role_ends,
+        i23_nothing_undecodable_is_proposed, garbage_from_a_learner,
         large_first_packet, early_learner_is_kept_until_a_quorum_follows, slow_history_is_no_lag);
     return run_suite(suite);
 }
