@@ -3,6 +3,13 @@
 #include "store/snapscan.h"
 #include "store/snapshot_format.h"
 
+/* In loops: Check writes a message for each assertion that holds. */
+#define ENSURE(condition)                                                                                              \
+    do {                                                                                                               \
+        if (!(condition))                                                                                              \
+            ck_abort_msg("%s", #condition);                                                                            \
+    } while (0)
+
 #define ITEM_MAX ((size_t)1 << 20)
 
 static void put_acl(struct buf *b, int64_t id, int entries) {
@@ -80,9 +87,9 @@ START_TEST(every_split_in_two_and_three) {
     for (size_t i = 0; i <= b.len; i++)
         for (size_t k = i; k <= b.len; k++) {
             size_t ends[] = {i, k, b.len};
-            ck_assert_uint_eq(scan_pieces(&b, ends, 3, &s), end);
-            ck_assert(s.done && !s.failed);
-            ck_assert_uint_eq(s.nodes, 7);
+            ENSURE(scan_pieces(&b, ends, 3, &s) == end);
+            ENSURE(s.done && !s.failed);
+            ENSURE(s.nodes == 7);
         }
     buf_free(&b);
 }
@@ -99,8 +106,8 @@ START_TEST(pieces_of_one_size) {
         for (size_t at = size; at < b.len; at += size)
             ends[count++] = at;
         ends[count++] = b.len;
-        ck_assert_uint_eq(scan_pieces(&b, ends, count, &s), end);
-        ck_assert(s.done);
+        ENSURE(scan_pieces(&b, ends, count, &s) == end);
+        ENSURE(s.done);
         mem_free(ends);
     }
     buf_free(&b);
@@ -113,8 +120,8 @@ START_TEST(every_prefix_is_incomplete) {
     put_tree(&b, 1, 2, true);
     for (size_t len = 0; len < b.len; len++) {
         struct snapscan s;
-        ck_assert_uint_eq(scan_pieces(&b, &len, 1, &s), len);
-        ck_assert(!s.done && !s.failed);
+        ENSURE(scan_pieces(&b, &len, 1, &s) == len);
+        ENSURE(!s.done && !s.failed);
     }
     buf_free(&b);
 }
@@ -191,12 +198,12 @@ START_TEST(hostile_numbers) {
                 snapscan_init(&s, ITEM_MAX);
                 while (pos < b.len && !s.done && !s.failed) {
                     size_t len = size_min(size, b.len - pos), n = snapscan_feed(&s, b.data + pos, len);
-                    ck_assert_uint_le(n, len);
-                    ck_assert(n == len || s.done || s.failed);
+                    ENSURE(n <= len);
+                    ENSURE(n == len || s.done || s.failed);
                     pos += n;
                 }
-                ck_assert_uint_le(s.skip, ITEM_MAX);
-                ck_assert_uint_lt(s.held_count, sizeof s.held);
+                ENSURE(s.skip <= ITEM_MAX);
+                ENSURE(s.held_count < sizeof s.held);
             }
         }
         be32_store(b.data + at, before);
