@@ -298,11 +298,14 @@ static void put_commit(struct buf *b, zxid_t zxid) {
 }
 
 /* What the stream would have brought it, had it been connected all the time (I12): from the history, then from what is
- * committed and not applied, then (followers) from what is proposed. From now on it gets the stream. */
+ * committed and not applied, then (followers) from what is proposed. From now on it gets the stream.
+ *
+ * What is only proposed stands behind NEWLEADER: a Java learner (3.8.0 and older, ZOOKEEPER-4394) breaks the connection, and then
+ * its log, when the COMMIT of a proposal before NEWLEADER comes behind it. */
 static void send_rest(struct member *m, zxid_t after) {
     struct leader *l = m->leader;
     struct server *s = server_of(l);
-    struct buf b = BUF_INIT;
+    struct buf b = BUF_INIT, config = BUF_INIT;
     struct request *r;
     for (size_t i = history_after(s->history, after); i < history_count(s->history); i++) {
         zxid_t zxid = history_zxid(s->history, i);
@@ -310,17 +313,18 @@ static void send_rest(struct member *m, zxid_t after) {
         put_commit(&b, zxid);
     }
     LIST_FOREACH(r, &s->outstanding, struct request, txn_link) {
-        if (r->zxid <= after || (m->observer && r->zxid > s->committed))
+        if (r->zxid <= after || r->zxid > s->committed)
             continue;
         put_proposal(&b, PACKET_PROPOSAL, r->zxid, request_payload(r));
-        if (r->zxid <= s->committed)
-            put_commit(&b, r->zxid);
+        put_commit(&b, r->zxid);
     }
-    struct buf config = BUF_INIT;
     qconfig_text(l->q->last_seen, &config);
     quorum_packet_put(&b, &(struct quorum_packet){.type = PACKET_NEWLEADER,
                                                   .zxid = zxid_make(l->epoch, 0),
                                                   .data = {(const char *)config.data, config.len}});
+    LIST_FOREACH(r, &s->outstanding, struct request, txn_link)
+        if (!m->observer && r->zxid > after && r->zxid > s->committed)
+            put_proposal(&b, PACKET_PROPOSAL, r->zxid, request_payload(r));
     send_bytes(m, &b);
     buf_free(&config);
     buf_free(&b);
