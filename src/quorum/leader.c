@@ -516,9 +516,28 @@ static bool has_quorum(const struct leader *l, zxid_t zxid) {
     return voter_set_is_quorum(q, &acks);
 }
 
+static struct member *find_member(const struct leader *l, uint64_t origin);
+
+/* A learner's sync that came before this transaction was proposed is answered before its commit: a Java learner matches what comes
+ * back with its oldest own request and never again finds its place when a later one comes first. The commit confirms the sync:
+ * a quorum followed us after it had come. */
+static void answer_syncs_before(struct leader *l, zxid_t zxid) {
+    struct pending_sync *p;
+    LIST_FOREACH(p, &l->syncs, struct pending_sync, link) {
+        if (p->origin == 0 || p->barrier >= zxid)
+            continue;
+        struct member *m = find_member(l, p->origin);
+        if (m != NULL)
+            send_packet(m, PACKET_SYNC, 0, SLICE_NULL);
+        list_remove(&p->link);
+        mem_free(p);
+    }
+}
+
 static void publish_commit(struct leader *l, const struct request *r) {
     struct buf *b = &l->packet;
     struct member *m;
+    answer_syncs_before(l, r->zxid);
     buf_clear(b);
     put_commit(b, r->zxid);
     LIST_FOREACH(m, &l->members, struct member, link_in_leader)
