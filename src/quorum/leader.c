@@ -298,11 +298,14 @@ static void put_commit(struct buf *b, zxid_t zxid) {
 }
 
 /* What the stream would have brought it, had it been connected all the time (I12): from the history, then from what is
- * committed and not applied, then (followers) from what is proposed. From now on it gets the stream. */
+ * committed and not applied, then (followers) from what is proposed. From now on it gets the stream.
+ *
+ * What is only proposed stands behind NEWLEADER: a Java learner (3.8.0 and older, ZOOKEEPER-4394) breaks the connection, and then
+ * its log, when the COMMIT of a proposal before NEWLEADER comes behind it. */
 static void send_rest(struct member *m, zxid_t after) {
     struct leader *l = m->leader;
     struct server *s = server_of(l);
-    struct buf b = BUF_INIT;
+    struct buf b = BUF_INIT, config = BUF_INIT;
     struct request *r;
     for (size_t i = history_after(s->history, after); i < history_count(s->history); i++) {
         zxid_t zxid = history_zxid(s->history, i);
@@ -310,17 +313,18 @@ static void send_rest(struct member *m, zxid_t after) {
         put_commit(&b, zxid);
     }
     LIST_FOREACH(r, &s->outstanding, struct request, txn_link) {
-        if (r->zxid <= after || (m->observer && r->zxid > s->committed))
+        if (r->zxid <= after || r->zxid > s->committed)
             continue;
         put_proposal(&b, PACKET_PROPOSAL, r->zxid, request_payload(r));
-        if (r->zxid <= s->committed)
-            put_commit(&b, r->zxid);
+        put_commit(&b, r->zxid);
     }
-    struct buf config = BUF_INIT;
     qconfig_text(l->q->last_seen, &config);
     quorum_packet_put(&b, &(struct quorum_packet){.type = PACKET_NEWLEADER,
                                                   .zxid = zxid_make(l->epoch, 0),
                                                   .data = {(const char *)config.data, config.len}});
+    LIST_FOREACH(r, &s->outstanding, struct request, txn_link)
+        if (!m->observer && r->zxid > after && r->zxid > s->committed)
+            put_proposal(&b, PACKET_PROPOSAL, r->zxid, request_payload(r));
     send_bytes(m, &b);
     buf_free(&config);
     buf_free(&b);
@@ -512,9 +516,28 @@ static bool has_quorum(const struct leader *l, zxid_t zxid) {
     return voter_set_is_quorum(q, &acks);
 }
 
+static struct member *find_member(const struct leader *l, uint64_t origin);
+
+/* A learner's sync that came before this transaction was proposed is answered before its commit: a Java learner matches what comes
+ * back with its oldest own request and never again finds its place when a later one comes first. The commit confirms the sync:
+ * a quorum followed us after it had come. */
+static void answer_syncs_before(struct leader *l, zxid_t zxid) {
+    struct pending_sync *p;
+    LIST_FOREACH(p, &l->syncs, struct pending_sync, link) {
+        if (p->origin == 0 || p->barrier >= zxid)
+            continue;
+        struct member *m = find_member(l, p->origin);
+        if (m != NULL)
+            send_packet(m, PACKET_SYNC, 0, SLICE_NULL);
+        list_remove(&p->link);
+        mem_free(p);
+    }
+}
+
 static void publish_commit(struct leader *l, const struct request *r) {
     struct buf *b = &l->packet;
     struct member *m;
+    answer_syncs_before(l, r->zxid);
     buf_clear(b);
     put_commit(b, r->zxid);
     LIST_FOREACH(m, &l->members, struct member, link_in_leader)

@@ -252,6 +252,9 @@ static void reload_done(struct log_cmd *cmd) {
     } else {
         /* Whether the role has ended or not: this is what stands on the disk now. */
         reload_swap(r);
+        /* A Java leader's tree changes while it is sent. Until NEWLEADER it need not be that of any one moment. */
+        if (ours && r->tmp_name[0] != '\0')
+            s->digest_from = INT64_MAX;
         log_info("the database is at 0x%llx now", (unsigned long long)s->last_applied);
         quorum_reload_config(q);
     }
@@ -539,6 +542,9 @@ static void take_new_leader(struct learner *l, const struct quorum_packet *p) {
     }
     l->state = LEARNER_NEWLEADER;
     l->history_end = l->q->s->last_prepared;
+    /* What the leader had applied while it sent a snapshot was committed before this. */
+    if (l->q->s->digest_from == INT64_MAX)
+        l->q->s->digest_from = l->q->s->committed + 1;
 }
 
 /* I3, I4, I5, I8. */

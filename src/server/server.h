@@ -64,7 +64,7 @@ struct server {
     bool replaying;
     char good_snapshot_name[STORE_NAME_MAX];
     zxid_t good_snapshot; /* the newest that was read to its end or written by this process; -1 = none */
-    zxid_t digest_from; /* replay over a fuzzy snapshot: digests are compared from this zxid on */
+    zxid_t digest_from; /* over a fuzzy snapshot digests are compared from this zxid on */
 
     /* connections */
     struct conn **slots; /* by conn->slot; NULL = free or dropping */

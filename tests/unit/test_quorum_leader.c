@@ -196,9 +196,10 @@ START_TEST(i15_trunc_never_takes_back_what_is_committed) {
     testpeer_hang_up(q);
     join(q, 1, last);
     ck_assert_int_eq(testpeer_expect(q, PACKET_TRUNC).zxid, last - 5);
+    /* Java learners break when the COMMIT of a proposal before NEWLEADER comes behind it. */
+    testpeer_expect(q, PACKET_NEWLEADER);
     for (zxid_t z = last - 4; z <= last; z++)
         ck_assert_int_eq(testpeer_expect(q, PACKET_PROPOSAL).zxid, z);
-    testpeer_expect(q, PACKET_NEWLEADER);
 }
 END_TEST
 
@@ -500,6 +501,29 @@ START_TEST(i23_nothing_undecodable_is_proposed) {
 }
 END_TEST
 
+/* Java learners match what comes back with their oldest own request. Nobody answers a ping here: the write confirms the sync. */
+START_TEST(sync_is_answered_before_the_commit_behind_it) {
+    struct buf data = BUF_INIT;
+    struct quorum_packet packet;
+    lead(NULL);
+    struct testclient *c = client_by(p);
+    forwarded_request_put(&data, &(struct forwarded_request){.session = 5, .cxid = 1, .type = OP_SYNC, .body = SLICE_LIT("\0\0\0\1/")});
+    testpeer_send(p, PACKET_REQUEST, -1, buf_slice(&data));
+    run(5);
+    write_one(c, 1);
+    zxid_t zxid = testpeer_expect(p, PACKET_PROPOSAL).zxid;
+    ack(p, zxid);
+    int syncs = 0;
+    do {
+        ck_assert(testpeer_next(p, &packet, 100));
+        syncs += packet.type == PACKET_SYNC;
+    } while (packet.type != PACKET_COMMIT);
+    ck_assert_int_eq(packet.zxid, zxid);
+    ck_assert_int_eq(syncs, 1);
+    buf_free(&data);
+}
+END_TEST
+
 START_TEST(garbage_from_a_learner) {
     struct rng rng = {.state = 7};
     lead(NULL);
@@ -600,7 +624,7 @@ int main(void) {
         i15_snapshot_is_not_older_than_the_learner, learner_goes_while_its_snapshot_is_read,
         learner_goes_just_before_the_next_step, learner_goes_just_before_it_is_up_to_date,
         i21_epoch_changes_before_the_counter_ends, session_that_closes_while_the_role_ends,
-        i23_nothing_undecodable_is_proposed, garbage_from_a_learner,
+        i23_nothing_undecodable_is_proposed, sync_is_answered_before_the_commit_behind_it, garbage_from_a_learner,
         large_first_packet, early_learner_is_kept_until_a_quorum_follows, slow_history_is_no_lag);
     return run_suite(suite);
 }

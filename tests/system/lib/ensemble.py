@@ -13,7 +13,7 @@ import unittest
 
 from kazoo.client import KazooClient
 
-from lib import store, wire
+from lib import kz, store, wire
 from lib.load import Load, Writer
 from lib.server import ON_JAVA, START_TIME, JavaServer, ZabraServer, _free_port
 from lib.wire import DEADLINE
@@ -77,8 +77,17 @@ class Member(ZabraServer):
         return self.process is not None and self.process.poll() is None
 
     def pause(self):
+        """Stops all its threads where they are."""
         self.process.send_signal(signal.SIGSTOP)
         self.stopped = True
+        while any(state != "T" for state in self._thread_states()):
+            time.sleep(0.001)                       # pause of the polling loop
+
+    def _thread_states(self):
+        tasks = "/proc/%d/task" % self.process.pid
+        for task in os.listdir(tasks):
+            with open(os.path.join(tasks, task, "stat")) as f:
+                yield f.read().rpartition(")")[2].split()[0]
 
     def go_on(self):
         self.process.send_signal(signal.SIGCONT)
@@ -321,14 +330,18 @@ class EnsembleTest(unittest.TestCase):
         return conn
 
     def renew(self, conn, member, **kw):
-        """The session of conn on another member."""
-        return self.connect(member, sid=conn.sid, passwd=conn.passwd, **kw)
+        """The session of conn on another member, as soon as that has seen what the client has seen."""
+        def attempt():
+            try:
+                return self.connect(member, sid=conn.sid, passwd=conn.passwd, **kw)
+            except wire.Closed:
+                return None
+        return self.wait_for(attempt, what="the renewal at %r" % member)
 
     def kazoo(self, ensemble, members=None, **kw):
-        retry = dict(max_tries=-1, delay=0.02, backoff=1, max_delay=0.1, ignore_expire=True)
         kw.setdefault("timeout", 20.0)
-        kw.setdefault("connection_retry", dict(retry))
-        kw.setdefault("command_retry", dict(retry))
+        kw.setdefault("connection_retry", dict(kz.RETRY))
+        kw.setdefault("command_retry", dict(kz.RETRY))
         client = KazooClient(hosts=ensemble.hosts(members), **kw)
         self.addCleanup(client.close)
         self.addCleanup(client.stop)
@@ -345,14 +358,16 @@ class EnsembleTest(unittest.TestCase):
                 self.fail("%s not met within %g s" % (what, timeout))
             time.sleep(0.01)                        # pause of the polling loop
 
-    def assert_same_trees(self, ensemble, load=None):
-        """All members that run have the same tree, to the last field, and no wrong digest was seen. Returns it."""
+    def assert_same_trees(self, ensemble, load=None, shaken=False):
+        """All members that run have the same tree, to the last field, and no wrong digest was seen. Returns it.
+        shaken: a leader died under load. A Java follower that is just catching up then applies some transactions twice, counts
+        wrong digests and mends itself with what follows; also among Java servers alone."""
         members = ensemble.running()
         trees = [m.tree() for m in members]
         for m, tree in zip(members[1:], trees[1:]):
             lines = store.differences(trees[0], tree)
             self.assertFalse(lines, "%r and %r\n%s" % (members[0], m, "\n".join(lines)))
-        for m in members:
+        for m in [m for m in members if not (m.java and shaken)]:
             self.assertEqual(m.mntr().get("zk_digest_mismatches_count"), "0", repr(m))
         for w in load.writers if load else ():
             own = {p: n for p, n in trees[0].items() if p == w.root or p.startswith(w.root + "/")}

@@ -11,14 +11,15 @@ from lib.wire import DEADLINE
 # What kazoo says about lost connections is part of the tests, not news.
 logging.getLogger("kazoo").addHandler(logging.NullHandler())
 logging.getLogger("kazoo").propagate = False
+# Endless attempts at short intervals, as dictionaries for KazooClient.
+RETRY = dict(max_tries=-1, delay=0.02, backoff=1, max_delay=0.1, ignore_expire=True)
 
 
 class KazooTest(ServerTest):
     def client(self, chroot="", **kw):
         """A started client, stopped at the end of the test."""
-        retry = dict(max_tries=-1, delay=0.02, backoff=1, max_delay=0.1, ignore_expire=True)
         kw.setdefault("timeout", 10.0)
-        kw.setdefault("connection_retry", dict(retry))
+        kw.setdefault("connection_retry", dict(RETRY))
         client = KazooClient(hosts="127.0.0.1:%d%s" % (self.server.port, chroot), **kw)
         self.addCleanup(client.close)
         self.addCleanup(client.stop)
