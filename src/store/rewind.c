@@ -33,10 +33,11 @@ static int remove_snapshots(const struct disk *d, zxid_t to) {
     return err == 0 && any ? disk_sync_dir(d, DISK_SNAP) : err;
 }
 
-/* The offset of the first entry above the zxid; -1 = there is none. */
-static int find_end(const struct disk *d, const char *name, zxid_t to, int64_t *offset) {
+/* The offset of the first entry above the zxid; -1 = there is none. last: of what stays before it; -1 = not known. */
+static int find_end(const struct disk *d, const char *name, zxid_t to, int64_t *offset, zxid_t *last) {
     int err;
     *offset = -1;
+    *last = 0;
     struct txnlog_reader *r = txnlog_reader_open(d, name, INT32_MAX, &err);
     if (r == NULL)
         return err;
@@ -49,6 +50,7 @@ static int find_end(const struct disk *d, const char *name, zxid_t to, int64_t *
         if (result.status != TXNLOG_RECORD) {
             /* Damage that a snapshot covers does not stop recovery, so what is behind it must go, too. */
             zxid_t found;
+            *last = -1;
             if (result.status == TXNLOG_END || !txnlog_reader_resync(r, to, offset, &found))
                 *offset = -1;
             err = txnlog_reader_err(r);
@@ -58,25 +60,41 @@ static int find_end(const struct disk *d, const char *name, zxid_t to, int64_t *
             *offset = result.offset;
             break;
         }
+        *last = txnlog_payload_zxid(result.payload);
     }
     txnlog_reader_close(r);
     return err;
 }
 
-static int cut(const struct disk *d, const char *name, zxid_t to) {
+/* After a failed sync, or a power loss before it, the rest of the block at the cut may be zeros while the file still has its
+ * old end: damage with valid entries behind it. The side file says that nothing from there on was promised to anybody. */
+static int note_cut(const struct disk *d, zxid_t log_zxid, int64_t offset, zxid_t last) {
+    struct side_file side = SIDE_FILE_CLOSED;
+    int err = side_file_open(&side, d);
+    if (err == 0)
+        err = side_file_note(
+            &side, &(struct synced_position){.known = true, .log_zxid = log_zxid, .offset = offset, .zxid = last}, true);
+    side_file_close(&side);
+    return err;
+}
+
+static int cut(const struct disk *d, const struct store_file *file, zxid_t to) {
     int64_t offset;
-    int err = find_end(d, name, to, &offset);
+    zxid_t last;
+    int err = find_end(d, file->name, to, &offset, &last);
     if (err != 0 || offset < 0)
         return err;
-    log_info("cutting %s at offset %lld, behind zxid 0x%llx", name, (long long)offset, (unsigned long long)to);
-    int handle = d->open(d->ctx, DISK_LOG, name, DISK_READWRITE);
+    log_info("cutting %s at offset %lld, behind zxid 0x%llx", file->name, (long long)offset, (unsigned long long)to);
+    int handle = d->open(d->ctx, DISK_LOG, file->name, DISK_READWRITE);
     if (handle < 0)
         return handle;
-    err = d->truncate(d->ctx, handle, offset);
+    err = last >= 0 ? note_cut(d, file->zxid, offset, last) : 0;
+    if (err == 0)
+        err = d->truncate(d->ctx, handle, offset);
     if (err == 0)
         err = disk_fsync(d, handle);
     d->close(d->ctx, handle);
-    return err;
+    return err == 0 ? forget_side_file(d) : err;
 }
 
 static int cut_logs(const struct disk *d, zxid_t to) {
@@ -88,7 +106,7 @@ static int cut_logs(const struct disk *d, zxid_t to) {
     for (int i = files.count - 1; i >= 0 && err == 0; i--) {
         const struct store_file *file = &files.items[i];
         if (file->zxid <= to) {
-            err = cut(d, file->name, to);
+            err = cut(d, file, to);
             break;
         }
         log_info("removing %s, which is newer than 0x%llx", file->name, (unsigned long long)to);

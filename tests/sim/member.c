@@ -178,17 +178,23 @@ static void check_epoch(struct sim_node *n, int64_t epoch) {
     sim->epochs[epoch] = n->sid;
 }
 
-/* It has begun to serve as the leader: everything that was committed must be there (I9, I10), and sessions start over. */
-static void established(struct sim_node *n, zxid_t committed, int64_t epoch) {
+/* It has begun to serve as the leader: everything that was committed in older epochs must be there (I9, I10), and sessions start
+ * over. It may have been deposed already, by a leader of a newer epoch, and not know it. */
+static void established(struct sim_node *n, int64_t epoch) {
     struct sim *sim = n->sim;
+    size_t count = model_count_to(&sim->model, zxid_make(epoch, 0));
+    zxid_t committed = count != 0 ? sim->model.txns[count - 1].header.zxid : 0;
     sim_trace(sim, "server %d leads epoch %lld at 0x%llx", n->sid, (long long)epoch, hex(n->server->last_applied));
     check_epoch(n, epoch);
     if (n->server->last_applied < committed)
-        sim_fail(sim, "server %d leads epoch %lld from 0x%llx on, but 0x%llx was committed", n->sid, (long long)epoch,
+        sim_fail(sim, "server %d leads epoch %lld from 0x%llx on, but 0x%llx was committed before", n->sid, (long long)epoch,
                  hex(n->server->last_applied), hex(committed));
     sim->counters->leaders++;
-    sim->leader = sim_index(n);
     n->ordered = n->server->last_applied;
+    if (epoch < sim->epoch)
+        return;
+    sim->epoch = epoch;
+    sim->leader = sim_index(n);
     for (size_t i = 0; i < sim->model.session_count; i++)
         sim->model.sessions[i].touched_us = sim_now(sim);
 }
@@ -231,10 +237,9 @@ void sim_member_account(struct sim_node *n) {
     bool serves = s->state == SERVER_RUNNING, leads = serves && s->role->orders;
     sim->counters->step_downs += n->led && !leads;
     if (serves) {
-        zxid_t committed = model_last(&sim->model);
         account(n);
         if (leads && !n->led && !sim_failed(sim))
-            established(n, committed, v.epoch);
+            established(n, v.epoch);
         if (leads)
             look_at_orders(n);
     }

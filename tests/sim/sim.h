@@ -299,7 +299,8 @@ struct sim {
     int64_t pause_us, jump_us;
     bool apart;                    /* who writes stays away from the leader: so it does not notice that it is none any more */
     int64_t delay_us;              /* of a link between members, usually */
-    int leader;                    /* index of the one that was established last; -1 = none yet */
+    int leader;                    /* index of the one with the newest epoch; -1 = none yet */
+    int64_t epoch;                 /* and that epoch */
     struct hmap orders;            /* every transaction that any member has given to its log, by zxid */
     int64_t *epochs;               /* leader by epoch, sid */
     size_t epoch_count;

@@ -185,6 +185,53 @@ START_TEST(side_file_goes) {
 }
 END_TEST
 
+/* 40 entries in one log, more than one to a sector. */
+static void write_long_log(void) {
+    struct logwriter_options options = {.prealloc_bytes = 65536, .force_sync = true};
+    simdisk_clear(&disk);
+    simdisk_clear_faults(&disk);
+    put_snapshot_file(&disk, 0, SNAPSHOT_PLAIN);
+    struct logwriter *w = logwriter_new(&disk.disk, &options);
+    for (zxid_t z = 1; z <= 40; z++) {
+        struct buf b = BUF_INIT;
+        put_entry(&b, z, 150);
+        struct iovec iov = {b.data, b.len};
+        struct log_cmd cmd = {.type = LOG_CMD_APPEND, .roll = z == 1, .first_zxid = z, .last_zxid = z, .iov = &iov,
+                              .iov_count = 1, .bytes = b.len};
+        logwriter_execute(w, &cmd);
+        ck_assert_int_eq(cmd.err, 0);
+        buf_free(&b);
+    }
+    logwriter_free(w, false);
+    simdisk_sync_all(&disk);
+}
+
+/* The sync of the cut fails, and power goes: the rest of the sector at the cut may be zeros while the file still has its old
+ * end. */
+START_TEST(cut_that_cannot_be_synced) {
+    for (uint64_t seed = 1; seed <= 40; seed++) {
+        for (uint64_t at = 1;; at++) {
+            write_long_log();
+            disk.counted_ops = SIMDISK_BIT(SIMDISK_SYNC);
+            disk.calls = 0;
+            disk.fail_at = at;
+            disk.fail_errno = -EIO;
+            int err = store_rewind(&disk.disk, 20);
+            bool failed = disk.calls >= at;
+            ck_assert(failed ? err != 0 : err == 0);
+            simdisk_crash(&disk, seed * 1000 + at);
+            zxid_t end = end_of_history();
+            ck_assert_int_ge(end, 20);
+            ck_assert_int_le(end, 40);
+            ck_assert_int_eq(store_rewind(&disk.disk, 20), 0);
+            ck_assert_int_eq(end_of_history(), 20);
+            if (!failed)
+                break;
+        }
+    }
+}
+END_TEST
+
 static void make_tmp(zxid_t zxid) {
     char name[STORE_NAME_MAX], tmp[STORE_NAME_MAX];
     ck_assert_int_eq(write_small_snapshot(&disk.disk, zxid, SNAPSHOT_PLAIN, name), 0);
@@ -289,6 +336,7 @@ int main(void) {
     tcase_add_test(tc, logs_without_entries);
     tcase_add_test(tc, cut_behind_damage_that_is_covered);
     tcase_add_test(tc, side_file_goes);
+    tcase_add_test(tc, cut_that_cannot_be_synced);
     tcase_add_test(tc, replaced_with_a_crash_anywhere);
     tcase_add_test(tc, older_files_go);
     tcase_add_test(tc, marks);
