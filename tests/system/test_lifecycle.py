@@ -274,6 +274,8 @@ class Process(Lifecycle):
         server = self.zabra()
         log = os.path.join(server.dir, "zabra.log")
         with socket.socket() as taken:
+            # The free port may have become the local end of somebody's connection since.
+            taken.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             taken.bind(server.addr)
             taken.listen()
             for extra in ([], ["--logfile", log]):
