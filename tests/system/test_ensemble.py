@@ -191,6 +191,8 @@ class Dying(EnsembleTest):
         load = self.load(e, 4, SEED, members=[leader])
         load.start()
         load.go_on(100)
+        for follower in e.others(leader):
+            self.connect(follower).sync("/")        # it has something, or it would get a snapshot
         for n in range(KILLS):
             follower = e.others(leader)[n % 2]
             follower.kill()
@@ -377,6 +379,8 @@ class Stalling(EnsembleTest):
         load = self.load(e, 4, SEED, members=[leader])
         load.start()
         follower = e.others(leader)[0]
+        load.go_on()
+        self.connect(follower).sync("/")            # it has something, or it would get a snapshot
         before = len(leader.log())
         follower.pause()
         self.wait_for(lambda: "learner %d " % follower.id in leader.said(before), what="the drop")
