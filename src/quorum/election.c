@@ -161,7 +161,7 @@ void election_set_configs(struct election *e, struct qconfig *committed, struct 
 /* -------- sending -------- */
 
 static struct notification message(const struct election *e, const struct vote *v, int64_t epoch) {
-    return (struct notification){e->state,   v->leader,    v->zxid,
+    return (struct notification){(int32_t)e->state,   v->leader,    v->zxid,
                                  epoch,      v->peer_epoch, NOTIFICATION_VERSION,
                                  {(const char *)e->config_text.data, e->config_text.len}};
 }

@@ -240,7 +240,7 @@ static bool is_expected(void *ctx, int64_t sid) { return mesh_expected(((struct 
 static void decided(void *ctx, enum peer_state state, const struct vote *v) {
     struct quorum *q = ctx;
     q->decided = true;
-    q->decided_state = state;
+    q->decided_state = (int)state;
     q->leader_sid = v->leader;
 }
 
