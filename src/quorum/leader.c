@@ -18,6 +18,9 @@
 #define SNAP_CHUNK_BYTES (256u << 10)
 #define SNAP_AHEAD_BYTES (1u << 20)
 #define ITEM_MAX (1u << 30)
+#define FEED_CHUNK_BYTES (256u << 10)
+/* A learner that leaves so much unread comes back when it can keep up, and is fed at its own pace. */
+#define UNSENT_MAX (256u << 20)
 #define PING_WAITING 0 /* zxid of pings before UPTODATE; the answer repeats it */
 /* Of the counter in a zxid: another epoch is due. */
 #define COUNTER_LIMIT (INT64_C(0xffffffff) - 100000)
@@ -29,6 +32,7 @@ enum member_state {
     MEMBER_EPOCH_ACKED, /* waits until a quorum has */
     MEMBER_SNAP_WAIT,  /* a snapshot is made for it */
     MEMBER_SNAP,       /* and sent */
+    MEMBER_FEED,       /* history is sent, as fast as it reads */
     MEMBER_SYNCING,    /* history and NEWLEADER sent, proposals follow */
     MEMBER_SYNCED,     /* NEWLEADER acknowledged; the leader does not serve yet */
     MEMBER_ACTIVE,
@@ -59,6 +63,7 @@ struct member {
     struct monotime deadline;
     zxid_t last_zxid;  /* the learner's, from ACKEPOCH */
     zxid_t snap_zxid; /* of its snapshot; before there is one: the oldest that will do */
+    zxid_t fed;       /* MEMBER_FEED: the last one sent */
     zxid_t acked;     /* counts once NEWLEADER is acknowledged */
     zxid_t lag_zxid; /* a proposal whose acknowledgement is timed; 0 = none */
     struct monotime lag_since;
@@ -361,12 +366,48 @@ static zxid_t common_end(const struct server *s, zxid_t zxid) {
 
 static void try_snapshot(struct member *m);
 
+static size_t unsent(const struct member *m) {
+    return m->gone ? 0 : m->leader->q->links->unsent(m->leader->q->links_ctx, m->link);
+}
+
+/* Sends what follows m->fed, a piece at a time: all of it at once would hold up the clients. */
+static void feed(struct member *m) {
+    const struct server *s = server_of(m->leader);
+    struct buf b = BUF_INIT;
+    if (unsent(m) > SNAP_AHEAD_BYTES)
+        return;
+    if (!history_reaches(s, m->fed)) {
+        drop(m, "what it lacks is not in memory any more");
+        return;
+    }
+    size_t i = history_after(s->history, m->fed), count = history_count(s->history);
+    for (; i < count && b.len < FEED_CHUNK_BYTES; i++) {
+        m->fed = history_zxid(s->history, i);
+        put_proposal(&b, PACKET_PROPOSAL, m->fed, history_payload(s->history, i));
+        put_commit(&b, m->fed);
+    }
+    send_bytes(m, &b);
+    buf_free(&b);
+    hear(m);
+    if (i == count)
+        send_rest(m, m->fed);
+}
+
+static void begin_feed(struct member *m, zxid_t after) {
+    m->state = MEMBER_FEED;
+    m->fed = after;
+    if (history_after(server_of(m->leader)->history, after) < history_count(server_of(m->leader)->history))
+        feed(m);
+    else
+        send_rest(m, after);
+}
+
 static void send_decision(struct member *m, int32_t type, zxid_t zxid, zxid_t after, const char *name) {
     log_info("learner %" PRId64 " is at 0x%" PRIx64 ", we are at 0x%" PRIx64 ": %s", m->sid, (uint64_t)m->last_zxid,
              (uint64_t)last_committed(server_of(m->leader)), name);
     metric_count(&server_of(m->leader)->metrics, METRIC_DIFF_COUNT, 1);
     send_packet(m, type, zxid, SLICE_NULL);
-    send_rest(m, after);
+    begin_feed(m, after);
 }
 
 /* Section 7. The learner may hold what is proposed and not committed: that goes and comes again, so that it shows to nobody
@@ -431,7 +472,7 @@ static void sending_done(struct job *job);
 static void sending_go_on(struct member *m) {
     struct sending *x = m->sending;
     struct server *s = server_of(m->leader);
-    if (x->busy || m->leader->q->links->unsent(m->leader->q->links_ctx, m->link) > SNAP_AHEAD_BYTES)
+    if (x->busy || unsent(m) > SNAP_AHEAD_BYTES)
         return;
     x->busy = true;
     x->job.run = sending_run;
@@ -449,7 +490,7 @@ static void snapshot_sent(struct member *m) {
         drop(m, "what follows its snapshot is not in memory any more");
         return;
     }
-    send_rest(m, m->snap_zxid);
+    begin_feed(m, m->snap_zxid);
     hear(m);
 }
 
@@ -966,8 +1007,12 @@ static void check_members(struct leader *l) {
             drop(m, "nothing was heard from it");
         if (!m->gone && m->state >= MEMBER_SYNCED && m->lag_zxid != 0 && mono_diff_us(now, m->lag_since) > lag_limit_us)
             drop(m, "it does not acknowledge");
+        if (m->streams && unsent(m) > UNSENT_MAX)
+            drop(m, "it does not read");
         if (m->gone)
             member_free(m);
+        else if (m->state == MEMBER_FEED)
+            feed(m);
         else if (m->state == MEMBER_SNAP_WAIT)
             try_snapshot(m);
         else if (m->state == MEMBER_SNAP)
@@ -1012,7 +1057,7 @@ struct monotime leader_next_wake(const struct leader *l) {
         wake.us = i64_min(wake.us, m->deadline.us);
         if (m->gone)
             return now_of(l).mono;
-        if (m->state == MEMBER_SNAP_WAIT || m->state == MEMBER_SNAP)
+        if (m->state == MEMBER_SNAP_WAIT || m->state == MEMBER_SNAP || m->state == MEMBER_FEED)
             wake.us = i64_min(wake.us, now_of(l).mono.us + 5000);
     }
     return wake;

@@ -424,13 +424,51 @@ START_TEST(first_followers_have_a_history) {
 }
 END_TEST
 
+/* Megabytes of history go to a learner in pieces; what is written meanwhile comes behind them, in order. */
+START_TEST(long_history_is_fed_in_pieces) {
+    struct testensemble *e = testensemble_new(3, 1, (const char *[]){"snapCount", "100000", NULL});
+    int leader = testensemble_elect(e);
+    int away = leader == 1 ? 2 : 1;
+    char path[24], data[100001];
+    memset(data, 'x', sizeof data - 1);
+    data[sizeof data - 1] = '\0';
+    struct testclient *c = testensemble_client(e, leader);
+    put(e, c, "/before");
+    testensemble_run(e, 50);
+    testensemble_end(e, away, TESTSERVER_STOP);
+    testensemble_end(e, 4, TESTSERVER_STOP);
+    for (int i = 0; i < 40; i++) {
+        snprintf(path, sizeof path, "/big%d", i);
+        testclient_create(c, path, data, CREATE_PERSISTENT);
+        ck_assert_int_eq(testensemble_reply(e, c).err, ZK_OK);
+    }
+    testensemble_start(e, away);
+    testensemble_start(e, 4);
+    const struct server *s = e->servers[away]->server;
+    zxid_t end = e->servers[leader]->server->last_applied, seen = s->last_prepared;
+    int pieces = 0;
+    for (int i = 0; s->state != SERVER_RUNNING; i++) {
+        ck_assert_int_lt(i, 10000);
+        snprintf(path, sizeof path, "/meanwhile%d", i);
+        put(e, c, path);
+        pieces += s->last_prepared != seen && s->last_prepared < end;
+        seen = s->last_prepared;
+    }
+    ck_assert_int_ge(pieces, 2); /* of one piece nothing would show before its end */
+    testensemble_elect(e);
+    testensemble_run(e, 100);
+    testensemble_expect_equal(e);
+    testensemble_free(e);
+}
+END_TEST
+
 int main(void) {
     Suite *suite = suite_create("quorum");
     ADD(suite, "serve", three_elect_and_serve, observers_follow, sync_sees_what_was_written_elsewhere,
         followers_sleep_while_sessions_are_due, session_that_was_never_made,
         sync_with_a_write_behind_it_on_the_leader, sync_with_a_write_behind_it_on_a_follower,
         syncs_that_are_never_answered, deposed_leader_confirms_no_sync, configuration_gets_a_version, session_moves_between_members);
-    ADD(suite, "away", first_followers_have_a_history, leader_stops_and_comes_back,
+    ADD(suite, "away", first_followers_have_a_history, long_history_is_fed_in_pieces, leader_stops_and_comes_back,
         leader_is_killed_and_comes_back, leader_loses_power_and_comes_back,
         divergent_tail_is_forgotten, wiped_voter_elects_nobody, member_without_history_gets_a_snapshot,
         snapshot_that_cannot_be_read);
