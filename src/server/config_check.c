@@ -380,12 +380,14 @@ static void tell_not_yet(const struct config *c, struct config_log *log) {
     };
     for (int f = CONFIG_FEATURE_NONE + 1; f < CONFIG_FEATURE_COUNT; f++) {
         struct buf list = BUF_INIT;
+        bool member = f == CONFIG_FEATURE_ENSEMBLE && c->ensemble;
         for (size_t i = 0; i < config_row_count; i++)
-            if ((int)config_rows[i].feature == f)
+            if ((int)config_rows[i].feature == f && (!member || config_rows[i].class == CONFIG_NOT_YET))
                 append_row(c, &config_rows[i], &list);
         if (list.len != 0)
-            config_log_add(log, features[f].severity, "%s: %.*s", features[f].text, (int)size_min(list.len, 3500),
-                           (const char *)list.data);
+            config_log_add(log, member ? CONFIG_WARNING : features[f].severity, "%s: %.*s",
+                           member ? "not supported yet by this version; these options have no effect" : features[f].text,
+                           (int)size_min(list.len, 3500), (const char *)list.data);
         buf_free(&list);
     }
 }

@@ -114,8 +114,8 @@ static const struct config_choice metrics_choices[] = {
 /* server.N and the like: lines of the dynamic file. */
 #define MEMBERS(name_, doc_)                                                                                           \
     {                                                                                                                  \
-        LATER, .name = (name_), .type = CONFIG_STRING, .feature = CONFIG_FEATURE_ENSEMBLE,                             \
-               .flags = CFG | CONFIG_F_FAMILY | CONFIG_F_MEMBERS, .unit = "", .default_text = "", .doc = (doc_)        \
+        .name = (name_), .type = CONFIG_STRING, .feature = CONFIG_FEATURE_ENSEMBLE, .offset = CONFIG_NO_FIELD,         \
+        .flags = CFG | CONFIG_F_FAMILY | CONFIG_F_MEMBERS, .unit = "", .default_text = "", .doc = (doc_)               \
     }
 
 /* Rows that Java needs and we do not: any value will do. */
@@ -387,20 +387,19 @@ const struct config_row config_rows[] = {
              "servers", PROP, "How many servers a leader sends transactions to catch up at a time."),
     PEER_BOOL(db_autocreate, "db.autocreate", "true", PROP,
               "A server whose database is empty may vote; false: only if its directory has a file initialize."),
-
-    /* ensembles: not yet */
     MEMBERS("server.*", "server.N=host:port:port[:role][;[host:]port]: a member of the ensemble."),
     MEMBERS("group.*", "group.N=id:id:...: hierarchical quorums."),
     MEMBERS("weight.*", "weight.N=n: votes of a member."),
     {.name = "dynamicConfigFile",
      .type = CONFIG_PATH,
-     .class = CONFIG_NOT_YET,
      .feature = CONFIG_FEATURE_ENSEMBLE,
      .flags = CFG | CONFIG_F_TOLD_PATH,
      .offset = FIELD(char *, dynamic_config_file),
      .unit = "",
      .default_text = "",
      .doc = "File with the server lines."},
+
+    /* ensembles: not yet */
     {.name = "enableEagerACLCheck",
      .type = CONFIG_BOOL,
      .class = CONFIG_NOT_YET,

@@ -1084,7 +1084,9 @@ END_TEST
 /* -------- server lines -------- */
 
 START_TEST(several_voters) {
-    load_checked("server.1=a:2888:3888\nserver.2=b:2888:3888\nserver.3=c:2888:3888:participant\ninitLimit=10\nsyncLimit=5");
+    load_checked("server.1=a:2888:3888\nserver.2=b:2888:3888\nserver.3=c:2888:3888:participant\ninitLimit=10\nsyncLimit=5\n"
+                 "localSessionsEnabled=true");
+    ASSERT_MESSAGE(CONFIG_WARNING, "by this version; these options have no effect: localSessionsEnabled (zoo.cfg:6)");
     ck_assert_uint_eq(msgs.errors, 0);
     ck_assert(cfg.ensemble);
     ASSERT_MESSAGE(CONFIG_WARNING,
