@@ -28,6 +28,17 @@ static inline void list_remove(struct list *node) {
     list_init(node);
 }
 
+/* Moves all of from to the end of head. */
+static inline void list_append(struct list *head, struct list *from) {
+    if (list_empty(from))
+        return;
+    from->next->prev = head->prev;
+    head->prev->next = from->next;
+    from->prev->next = head;
+    head->prev = from->prev;
+    list_init(from);
+}
+
 /* A node that was list_init-ed and is in no list. */
 static inline bool list_unlinked(const struct list *node) { return node->next == node; }
 

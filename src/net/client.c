@@ -22,6 +22,8 @@
 #define KEEP_OUTPUT_BYTES 16384
 /* A request counts as one more for each such piece of it. */
 #define LONG_FRAME_BYTES 256
+/* From here on a request takes its turn with others of its size: net_takes_long. */
+#define WAITING_FRAME_BYTES 2048
 
 /* ------------------------------------------------------------------ addresses */
 
@@ -151,6 +153,10 @@ static size_t process(struct client *c, const uint8_t *data, size_t len, struct 
         c->starved = false;
         if (budget-- == 0) {
             make_ready(c);
+            break;
+        }
+        if (frame_len >= WAITING_FRAME_BYTES && !net_takes_long(c->net, c)) {
+            list_push(&c->net->waiting, &c->ready_link);
             break;
         }
         c->admitted = false;

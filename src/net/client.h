@@ -9,7 +9,7 @@
 
 struct client {
     struct list link;       /* net->clients */
-    struct list ready_link; /* net->ready */
+    struct list ready_link; /* net->ready or net->waiting */
     struct net *net;
     struct conn *conn;
     int fd;

@@ -17,7 +17,9 @@
 #define SWEEP_INTERVAL_MS 500
 #define SWEEP_CLIENTS 5000
 #define STOP_LIMIT_MS 8000
-#define CLOSES_PER_TURN 2000
+/* Connections that are sent to, or closed, in one turn. */
+#define SETTLED_PER_TURN 512
+#define CLOSE_WORK 4 /* in sends */
 
 struct now net_now(void) {
     struct timespec mono, wall;
@@ -40,6 +42,20 @@ void net_worked(struct net *net, unsigned units) {
     net->turn_work += CALLBACK_WORK + units;
     if (net->turn_work >= WORK_PER_TURN)
         event_base_loopbreak(net->base);
+}
+
+/* A turn begins no more long frames after this time. */
+#define LONG_FRAMES_US 1000
+
+static bool long_frames_over(struct net *net) {
+    return net->long_frames > 0 && mono_diff_us(net_now().mono, net_turn_now(net).mono) > LONG_FRAMES_US;
+}
+
+bool net_takes_long(struct net *net, const struct client *c) {
+    if ((net->served != c && !list_empty(&net->waiting)) || long_frames_over(net))
+        return false;
+    net->long_frames++;
+    return true;
 }
 
 static void on_bio(evutil_socket_t fd, short what, void *ctx) {
@@ -79,6 +95,8 @@ struct net *net_new(struct server *server, struct bio *bio, struct config *confi
     net->answer_word = answer_word;
     list_init(&net->clients);
     list_init(&net->ready);
+    list_init(&net->waiting);
+    list_init(&net->unsettled);
     list_init(&net->words);
     if (ec != NULL) {
         event_config_set_flag(ec, EVENT_BASE_FLAG_NOLOCK);
@@ -125,11 +143,8 @@ void net_stop(struct net *net) {
 /* Each client once; what becomes ready meanwhile waits for the next turn. */
 static void continue_ready(struct net *net, struct now now) {
     struct list ready;
-    if (list_empty(&net->ready))
-        return;
-    ready = net->ready;
-    ready.prev->next = ready.next->prev = &ready;
-    list_init(&net->ready);
+    list_init(&ready);
+    list_append(&ready, &net->ready);
     while (!list_empty(&ready)) {
         struct client *c = LIST_FIRST(&ready, struct client, ready_link);
         list_remove(&c->ready_link);
@@ -137,18 +152,37 @@ static void continue_ready(struct net *net, struct now now) {
     }
 }
 
-/* Sends and closes. True if some are left for the next turn. */
-static bool settle_dirty(struct net *net, struct now now) {
-    struct list *dirty = &net->server->dirty;
-    int closes = 0;
-    while (!list_empty(dirty)) {
+/* Long frames that had to wait, as far as the time of the turn goes, and one in any case. */
+static void continue_waiting(struct net *net, struct now now) {
+    while (!list_empty(&net->waiting) && !long_frames_over(net)) {
+        struct client *c = LIST_FIRST(&net->waiting, struct client, ready_link);
+        list_remove(&c->ready_link);
+        net->served = c;
+        client_continue(c, now);
+        net->served = NULL;
+    }
+}
+
+/* Sends and closes until the list is empty or the limit is reached; returns what was done. */
+static unsigned settle_some(struct list *dirty, unsigned limit, struct now now) {
+    unsigned work = 0;
+    while (!list_empty(dirty) && work < limit) {
         struct conn *conn = LIST_FIRST(dirty, struct conn, dirty_link);
-        if (conn->close != CONN_OPEN && ++closes > CLOSES_PER_TURN)
-            return true;
+        work += conn->close != CONN_OPEN ? CLOSE_WORK : 1;
         list_remove(&conn->dirty_link);
         client_settle(client_of(conn), now);
     }
-    return false;
+    return work;
+}
+
+/* Sends and closes. What is too much for one turn, an event for thousands, waits in net->unsettled, and later replies pass
+ * it. True if there is some. */
+static bool settle_dirty(struct net *net, struct now now) {
+    struct list *dirty = &net->server->dirty;
+    unsigned work = settle_some(dirty, SETTLED_PER_TURN, now);
+    settle_some(&net->unsettled, work < SETTLED_PER_TURN / 2 ? SETTLED_PER_TURN - work : SETTLED_PER_TURN / 2, now);
+    list_append(&net->unsettled, dirty);
+    return !list_empty(&net->unsettled);
 }
 
 /* A share of the clients each time, in rotation. */
@@ -193,12 +227,13 @@ int net_run(struct net *net) {
     int flags = EVLOOP_ONCE | EVLOOP_NONBLOCK;
     for (;;) {
         net->turn_now.mono.us = 0;
-        net->turn_work = 0;
+        net->turn_work = net->long_frames = 0;
         listeners_new_turn(net);
         event_base_loop(net->base, flags);
         struct monotime begin = net_turn_now(net).mono;
         struct now now = net_now();
         continue_ready(net, now);
+        continue_waiting(net, now);
         server_turn_begin(s, now);
         if (s->quorum != NULL)
             quorum_turn(s->quorum);
@@ -215,8 +250,8 @@ int net_run(struct net *net) {
         struct monotime wake = server_next_wake(s);
         if (s->quorum != NULL)
             wake.us = i64_min(wake.us, quorum_next_wake(s->quorum).us);
-        if (more || net->accepts_held || !list_empty(&net->ready) || !list_empty(&s->dirty) || words_waiting(net) ||
-            wake.us <= now.mono.us) {
+        if (more || net->accepts_held || !list_empty(&net->ready) || !list_empty(&net->waiting) || !list_empty(&s->dirty) ||
+            words_waiting(net) || wake.us <= now.mono.us) {
             flags = EVLOOP_ONCE | EVLOOP_NONBLOCK;
         } else {
             flags = EVLOOP_ONCE;

@@ -10,6 +10,8 @@
 
 #define NET_READ_BYTES (64 * 1024)
 
+struct client;
+
 struct net {
     struct event_base *base;
     struct server *server;
@@ -29,6 +31,10 @@ struct net {
     struct monotime timer_at; /* when the timer fires; 0 = not armed */
     struct list clients;      /* struct client */
     struct list ready;        /* clients with input or output left over from the last turn */
+    struct list waiting;      /* clients whose next frame is a long one, in the order of their turns */
+    struct client *served;    /* the one of them that is being served, or NULL */
+    unsigned long_frames;     /* processed in this turn */
+    struct list unsettled;    /* struct conn: sends and closes that were too many for their turn */
     struct list words;        /* struct word: long answers under way */
     size_t word_count;
     struct monotime next_sweep;
@@ -49,6 +55,10 @@ struct now net_turn_now(struct net *net);
 /* Tells of work done in a callback: one unit for a request, more for a long one. When a turn has done its share, the
  * callbacks that are left wait for the next one, so that replies do not wait for all of them. */
 void net_worked(struct net *net, unsigned units);
+
+/* Whether a client's next frame, a long one, may be processed now: long ones of many clients together must not make the short
+ * ones of others wait. If not, the client belongs at the end of net->waiting. */
+bool net_takes_long(struct net *net, const struct client *c);
 
 /* listeners first, see listener.h. server and bio must outlive it. NULL if libevent cannot be set up. */
 struct net *net_new(struct server *server, struct bio *bio, struct config *config, word_answer *answer_word);

@@ -8,6 +8,7 @@
 #include "base/mem.h"
 
 /* A pause of our own that is longer than this is a stall: nobody must expire for it. */
+#define WATCHES_DROPPED_PER_TURN 4096
 #define STALL_MS 1500
 #define HEARTBEAT_MS 500
 /* What gtmk of a fresh ZooKeeper server answers. */
@@ -181,10 +182,12 @@ static void expire_sessions(struct server *s) {
     }
 }
 
+/* Of connections that have gone: as many in one turn, however many connections they are of. */
 static void drop_watches(struct server *s) {
+    size_t budget = WATCHES_DROPPED_PER_TURN;
     while (s->dropping_count != 0) {
         uint32_t slot = s->dropping[s->dropping_count - 1];
-        if (!watch_drop(s->watches, slot, 2000))
+        if (!watch_drop(s->watches, slot, &budget))
             return;
         s->dropping_count--;
         s->free_slots[s->free_slot_count++] = slot;

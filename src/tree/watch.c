@@ -460,12 +460,12 @@ unsigned watch_remove(struct watches *w, uint32_t watcher, struct slice path, un
     return old & modes;
 }
 
-bool watch_drop(struct watches *w, uint32_t watcher, size_t max_entries) {
+bool watch_drop(struct watches *w, uint32_t watcher, size_t *budget) {
     zassert(!w->firing);
     if (watcher >= w->watcher_cap)
         return true;
     struct u32set *entries = &w->watchers[watcher];
-    for (; max_entries > 0 && !u32set_is_empty(*entries); max_entries--) {
+    for (; *budget > 0 && !u32set_is_empty(*entries); --*budget) {
         uint32_t id = u32set_any(&w->bytes, entries, KEY_ENTRY);
         unsigned modes = modes_of(w, id, watcher);
         zassert(modes != 0);

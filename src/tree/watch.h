@@ -44,9 +44,9 @@ size_t watch_fire(struct watches *w, struct slice path, struct znode *node, enum
 /* To be called before a watched znode leaves the tree: its entry gets its own copy of the path. */
 void watch_node_leaves(struct watches *w, struct znode *node, struct slice path);
 
-/* The watcher is gone. Frees its watches piecemeal: at most max_entries per call; true when none is left and the slot
- * may be used again. Until then its remaining entries are still delivered, and the caller ignores them. */
-bool watch_drop(struct watches *w, uint32_t watcher, size_t max_entries);
+/* The watcher is gone. Frees its watches piecemeal: at most *budget per call, which is taken off it; true when none is left
+ * and the slot may be used again. Until then its remaining entries are still delivered, and the caller ignores them. */
+bool watch_drop(struct watches *w, uint32_t watcher, size_t *budget);
 
 /* Figures: counts as mntr and wchs want them (data and child modes; see admin words). */
 uint64_t watch_count(const struct watches *w);      /* watches: per (path, watcher) one for data modes, one for child modes */

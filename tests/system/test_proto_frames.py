@@ -36,6 +36,20 @@ class Frames(ServerTest):
         self.assertEqual([s.czxid for s in results[1::3]],
                          list(range(results[1].czxid, results[1].czxid + 200)))
 
+    def test_long_and_short_requests_of_many_clients(self):
+        # Long frames wait for one another; nobody's requests change places, and nobody is forgotten.
+        clients, root = [self.connect() for _ in range(40)], self.root
+        for i, c in enumerate(clients):
+            path, data = "%s/n%d" % (root, i), bytes([i]) * (2000 + 3000 * (i % 3))
+            for op, body in (wire.create(path, data), wire.sync("a"), wire.set_data(path, data * 5),
+                             wire.set_data(path, data * 9), wire.get_data(path), wire.sync("b")):
+                c.send((op, body))
+        for i, c in enumerate(clients):
+            replies = [c.reply() for _ in range(6)]
+            self.assertEqual([r.err for r in replies], [0] * 6)
+            self.assertEqual([r.xid for r in replies], list(range(replies[0].xid, replies[0].xid + 6)))
+            self.assertEqual(len(c.get_data("%s/n%d" % (root, i))[0]), (2000 + 3000 * (i % 3)) * 9)
+
     def test_reads_and_failures_keep_their_place(self):
         c, root = self.connect(), self.root
         self.assertEqual(

@@ -108,6 +108,8 @@ static void change(const char *path, const char *expected) {
     expect_told(expected);
 }
 
+static bool drop(uint32_t watcher, size_t most) { return watch_drop(w, watcher, &most); }
+
 static unsigned modes(uint32_t watcher, const char *path) { return watch_get(w, watcher, slice_of(path)); }
 
 static bool marked(const char *path) { return (get(t, path)->flags & ZNODE_WATCHED) != 0; }
@@ -440,10 +442,10 @@ START_TEST(drop_in_slices) {
         add(1, path, WATCH_DATA);
         add(2, path, PERSISTENT);
     }
-    ck_assert(!watch_drop(w, 1, 0));
-    ck_assert(!watch_drop(w, 1, 4));
+    ck_assert(!drop(1, 0));
+    ck_assert(!drop(1, 4));
     ck_assert_uint_eq(watch_data_count(w), 16);
-    ck_assert(!watch_drop(w, 1, 5));
+    ck_assert(!drop(1, 5));
     size_t heard = 0;
     for (int i = 0; i < 10; i++) {
         char path[8];
@@ -452,18 +454,31 @@ START_TEST(drop_in_slices) {
         heard += told_count;
     }
     ck_assert_uint_eq(heard, 11); /* the one that is left is still told */
-    ck_assert(watch_drop(w, 1, 1));
-    ck_assert(watch_drop(w, 1, 100));
-    ck_assert(watch_drop(w, 12345, 1));
+    ck_assert(drop(1, 1));
+    ck_assert(drop(1, 100));
+    ck_assert(drop(12345, 1));
     expect_counts(20, 10, 10);
-    ck_assert(watch_drop(w, 2, 10));
+    ck_assert(drop(2, 10));
     expect_counts(0, 0, 0);
+}
+END_TEST
+
+START_TEST(drop_takes_from_the_budget) {
+    size_t budget = 3;
+    add(1, "/a", WATCH_DATA);
+    add(1, "/b", WATCH_DATA);
+    add(2, "/a", WATCH_DATA);
+    add(2, "/b", WATCH_DATA);
+    ck_assert(watch_drop(w, 1, &budget));
+    ck_assert_uint_eq(budget, 1);
+    ck_assert(!watch_drop(w, 2, &budget));
+    ck_assert_uint_eq(budget, 0);
 }
 END_TEST
 
 START_TEST(drop_exactly_all) {
     add(1, "/a", WATCH_DATA);
-    ck_assert(watch_drop(w, 1, 1));
+    ck_assert(drop(1, 1));
     add(1, "/b", WATCH_DATA); /* the slot's next life */
     ck_assert_uint_eq(modes(1, "/a"), 0);
     ck_assert_uint_eq(modes(1, "/b"), WATCH_DATA);
@@ -547,7 +562,7 @@ START_TEST(crowd_on_one_path) {
     for (uint32_t i = 0; i < CROWD / 10; i++)
         EXPECT(told[i] == i * 10);
     for (uint32_t i = 0; i < CROWD; i++)
-        EXPECT(watch_drop(w, i, 1));
+        EXPECT(drop(i, 1));
     expect_counts(0, 0, 0);
     ck_assert(!marked("/a"));
 }
@@ -601,7 +616,7 @@ START_TEST(crowd_on_several_paths) {
         EXPECT(p == 0 || modes(77, "/0") == WATCH_DATA);
     }
     for (uint32_t i = 0; i < 500; i++)
-        EXPECT(watch_drop(w, i, 0));
+        EXPECT(drop(i, 0));
 }
 END_TEST
 
@@ -622,7 +637,7 @@ START_TEST(crowd_of_paths) {
         }
     }
     expect_counts(CROWD / 2, CROWD / 2, CROWD / 2);
-    while (!watch_drop(w, 7, 1000))
+    while (!drop(7, 1000))
         ;
     expect_counts(0, 0, 0);
     ck_assert_uint_lt(watch_memory(w), before + 128 * 1024); /* all but one chunk and one block of heads is given back */
@@ -659,7 +674,7 @@ START_TEST(memory_per_watch) {
         add(_i ? i : 0, path, WATCH_DATA);
         EXPECT(i < 10000 || watch_memory(w) < (uint64_t)i * 64);
     }
-    while (_i == 0 && !watch_drop(w, 0, CROWD))
+    while (_i == 0 && !drop(0, CROWD))
         ;
     for (uint32_t i = 0; _i == 0 && i < 2000; i++) {
         for (uint32_t k = 0; k < 500; k++) {
@@ -711,7 +726,7 @@ START_TEST(large_sets_against_a_model) {
         ck_assert_uint_eq(n, told_count);
     }
     for (uint32_t k = 0; k < (by_path ? 4 : N); k++)
-        while (!watch_drop(w, k, 777))
+        while (!drop(k, 777))
             ;
     expect_counts(0, 0, 0);
 }
@@ -824,7 +839,7 @@ static void random_watch(struct rng *r, bool recursive) {
 static void random_drop(struct rng *r) {
     uint32_t k = (uint32_t)rng_below(r, WATCHERS);
     size_t most = (size_t)rng_below(r, 10), gone = 0, left = 0;
-    bool done = watch_drop(w, k, most);
+    bool done = drop(k, most);
     for (int p = 0; p < PATHS; p++) {
         unsigned now = modes(k, paths[p]);
         EXPECT(now == 0 || now == model[p][k]);
@@ -882,6 +897,7 @@ static void add_semantics(Suite *s) {
     tcase_add_test(tc, get_and_remove);
     tcase_add_test(tc, counting);
     tcase_add_test(tc, drop_in_slices);
+    tcase_add_test(tc, drop_takes_from_the_budget);
     tcase_add_test(tc, drop_exactly_all);
     tcase_add_test(tc, iteration);
     tcase_add_test(tc, new_watches_over_an_old_tree);
