@@ -205,6 +205,26 @@ START_TEST(list_in_order) {
 }
 END_TEST
 
+START_TEST(list_append_moves_all) {
+    struct item items[4] = {{.number = 0}, {.number = 1}, {.number = 2}, {.number = 3}};
+    struct list a, b;
+    list_init(&a);
+    list_init(&b);
+    list_append(&a, &b);
+    ck_assert(list_empty(&a));
+    for (int i = 0; i < 4; i++)
+        list_push(i < 2 ? &a : &b, &items[i].link);
+    list_append(&a, &b);
+    expect_list(&a, "0123");
+    ck_assert(list_empty(&b));
+    list_append(&b, &a);
+    expect_list(&b, "0123");
+    ck_assert_ptr_eq(b.prev, &items[3].link);
+    ck_assert_ptr_eq(items[3].link.prev, &items[2].link);
+    ck_assert(list_empty(&a));
+}
+END_TEST
+
 START_TEST(list_loop_may_remove_the_current_one) {
     struct list head;
     struct item items[4], *i;
@@ -541,6 +561,7 @@ int main(void) {
 
     tc = tcase_create("list");
     tcase_add_test(tc, list_in_order);
+    tcase_add_test(tc, list_append_moves_all);
     tcase_add_test(tc, list_loop_may_remove_the_current_one);
     suite_add_tcase(s, tc);
 
