@@ -9,7 +9,7 @@
 void stat_srvr(struct server *s, struct buf *out);
 struct answer *stat_stat(struct server *s);
 struct answer *stat_cons(struct server *s);
-void stat_crst(struct server *s, struct buf *out);
+struct answer *stat_crst(struct server *s);
 void stat_srst(struct server *s, struct buf *out);
 /* What this server is just now: the text behind "Mode:". */
 const char *stat_mode(const struct server *s);
@@ -18,9 +18,9 @@ double stat_mean_ms(uint64_t sum_us, uint64_t count);
 
 /* dump.c: sessions, ephemerals, watches. */
 struct answer *dump_dump(struct server *s);
-void dump_wchs(struct server *s, struct buf *out);
-void dump_wchc(struct server *s, struct buf *out);
-void dump_wchp(struct server *s, struct buf *out);
+struct answer *dump_wchs(struct server *s);
+struct answer *dump_wchc(struct server *s);
+struct answer *dump_wchp(struct server *s);
 
 /* conf.c: configuration, directories and environment. */
 void conf_conf(struct server *s, struct buf *out);

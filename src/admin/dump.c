@@ -3,7 +3,10 @@
  * dump is a long answer. Its lists of sessions and of connections are sorted by deadline and begin with how many there are, so
  * each is gathered, as text, before it is given out. Sessions and owners are gathered by id: the ids are copied at once, which
  * costs some nanoseconds for each, and looked up piece by piece; who has gone by then is left out. Connections are gathered
- * by slot, as for cons. The others take time and memory in proportion to what they list, at once. */
+ * by slot, as for cons.
+ *
+ * The watches are long answers, too. wchs and wchp go path by path, and copy the watchers of a path when its turn comes; wchc goes
+ * connection by connection, and copies the numbers of what it watches. */
 #include <stdlib.h>
 #include <time.h>
 
@@ -277,79 +280,169 @@ struct answer *dump_dump(struct server *s) {
 
 #define DATA_MODES (WATCH_DATA | WATCH_DATA_PERSISTENT | WATCH_RECURSIVE)
 
-struct watcher_set {
-    uint8_t *bits;
-    uint64_t count;
-};
-
-static void note_watcher(void *ctx, struct slice path, uint32_t watcher, unsigned modes) {
-    struct watcher_set *set = ctx;
-    (void)path;
-    (void)modes;
-    uint8_t bit = (uint8_t)(1u << watcher % 8);
-    if (set->bits[watcher / 8] & bit)
-        return;
-    set->bits[watcher / 8] |= bit;
-    set->count++;
-}
-
-void dump_wchs(struct server *s, struct buf *out) {
-    struct watcher_set set = {.bits = mem_calloc(s->slot_count / 8 + 1, 1)};
-    watch_each(s->watches, note_watcher, &set);
-    buf_printf(out, "%llu connections watching %llu paths\nTotal watches:%llu\n", (unsigned long long)set.count,
-               (unsigned long long)watch_path_count(s->watches), (unsigned long long)watch_data_count(s->watches));
-    mem_free(set.bits);
-}
-
-struct listing {
+/* wchs and wchp: path by path. */
+struct by_path {
+    struct answer answer;
     const struct server *s;
-    struct buf *out;
-    bool titled;     /* the line above the entries is there */
-    struct buf path; /* wchp: the path that was listed last */
+    uint64_t cursor;
+    struct buf path;  /* wchp: is given out with its watchers */
+    bool titled;      /* it has been */
+    struct buf words; /* these: struct watch_word */
+    size_t next;      /* of them */
+    struct buf seen;  /* wchs: a bit per slot */
+    uint64_t watchers; /* bits that are set */
 };
 
-static void put_path_of_session(void *ctx, struct slice path, uint32_t watcher, unsigned modes) {
-    struct listing *l = ctx;
-    if ((modes & DATA_MODES) == 0)
-        return;
-    if (!l->titled)
-        buf_printf(l->out, "0x%llx\n", (unsigned long long)l->s->slots[watcher]->session_id);
-    l->titled = true;
-    buf_append(l->out, "\t", 1);
-    buf_append(l->out, path.data, path.len);
-    buf_append(l->out, "\n", 1);
+static size_t word_count(const struct by_path *l) { return l->words.len / sizeof(struct watch_word); }
+
+static struct watch_word next_word(struct by_path *l) {
+    struct watch_word word;
+    memcpy(&word, l->words.data + l->next++ * sizeof word, sizeof word);
+    return word;
 }
 
-void dump_wchc(struct server *s, struct buf *out) {
-    const struct conn *c;
-    LIST_FOREACH(c, &s->conns_all, struct conn, all_link) {
-        struct listing l = {.s = s, .out = out};
-        if (c->has_watches)
-            watch_each_of(s->watches, c->slot, put_path_of_session, &l);
+/* Whatever follows the watchers at hand. False at the end, or (*waits) if this turn is over. */
+static bool next_path(struct by_path *l, int *looks, bool *waits) {
+    l->next = 0;
+    l->titled = *waits = false;
+    if (!watch_next(l->s->watches, &l->cursor, looks, &l->path, &l->words))
+        return false;
+    *waits = l->words.len == 0;
+    l->answer.held_bytes = l->path.len + l->words.len + l->seen.len;
+    return !*waits;
+}
+
+static void note_watcher(struct by_path *l, uint32_t watcher) {
+    size_t byte = watcher / 8;
+    uint8_t bit = (uint8_t)(1u << watcher % 8);
+    if (byte >= l->seen.len) {
+        size_t more = byte + 1 - l->seen.len;
+        memset(buf_tail(&l->seen, more), 0, more);
+        l->seen.len += more;
     }
-    buf_append(out, "\n", 1);
+    l->watchers += (l->seen.data[byte] & bit) == 0;
+    l->seen.data[byte] |= bit;
 }
 
-static void put_session_of_path(void *ctx, struct slice path, uint32_t watcher, unsigned modes) {
-    struct listing *l = ctx;
-    const struct conn *c = l->s->slots[watcher];
-    (void)modes;
-    if (c == NULL)
-        return; /* it has gone, and its watches are about to follow */
-    struct slice last = {(const char *)l->path.data, l->path.len};
-    if (!l->titled || !slice_eq(path, last)) {
-        buf_clear(&l->path);
-        buf_append(&l->path, path.data, path.len);
-        buf_append(l->out, path.data, path.len);
-        buf_append(l->out, "\n", 1);
+static bool next_of_wchs(struct answer *a, struct buf *out, size_t max, int *looks) {
+    struct by_path *l = CONTAINER_OF(a, struct by_path, answer);
+    bool waits;
+    (void)max;
+    do {
+        for (; l->next < word_count(l); --*looks) {
+            if (*looks <= 0)
+                return false;
+            note_watcher(l, next_word(l).watcher);
+        }
+    } while (next_path(l, looks, &waits));
+    if (waits)
+        return false;
+    buf_printf(out, "%llu connections watching %llu paths\nTotal watches:%llu\n", (unsigned long long)l->watchers,
+               (unsigned long long)watch_path_count(l->s->watches), (unsigned long long)watch_data_count(l->s->watches));
+    return true;
+}
+
+/* A watcher that has gone, and whose watches are about to follow, is none. */
+static bool next_of_wchp(struct answer *a, struct buf *out, size_t max, int *looks) {
+    struct by_path *l = CONTAINER_OF(a, struct by_path, answer);
+    bool waits;
+    do {
+        for (; l->next < word_count(l); --*looks) {
+            if (*looks <= 0 || out->len >= max)
+                return false;
+            const struct conn *c = l->s->slots[next_word(l).watcher];
+            if (c == NULL)
+                continue;
+            if (!l->titled)
+                buf_printf(out, "%.*s\n", (int)l->path.len, (const char *)l->path.data);
+            l->titled = true;
+            buf_printf(out, "\t0x%llx\n", (unsigned long long)c->session_id);
+        }
+    } while (next_path(l, looks, &waits));
+    if (waits)
+        return false;
+    buf_append(out, "\n", 1);
+    return true;
+}
+
+static void free_by_path(struct answer *a) {
+    struct by_path *l = CONTAINER_OF(a, struct by_path, answer);
+    buf_free(&l->path);
+    buf_free(&l->words);
+    buf_free(&l->seen);
+    mem_free(l);
+}
+
+static struct answer *by_path(const struct server *s, bool (*next)(struct answer *a, struct buf *out, size_t max, int *looks)) {
+    struct by_path *l = mem_calloc(1, sizeof *l);
+    *l = (struct by_path){.answer = {.next = next, .free = free_by_path}, .s = s};
+    return &l->answer;
+}
+
+struct answer *dump_wchs(struct server *s) { return by_path(s, next_of_wchs); }
+struct answer *dump_wchp(struct server *s) { return by_path(s, next_of_wchp); }
+
+/* wchc: connection by connection, by slot. */
+struct by_conn {
+    struct answer answer;
+    const struct server *s;
+    uint32_t slot;
+    session_id_t session; /* whose turn it is; another connection may come to have its slot */
+    bool begun, titled;   /* it; and the line above its paths is there */
+    struct buf ids;       /* what it watched when its turn came */
+    size_t next;
+    struct buf path;
+};
+
+/* False if there is more to say about this connection. */
+static bool give_watches(struct by_conn *l, const struct conn *c, struct buf *out, size_t max, int *looks) {
+    if (!l->begun) {
+        watch_ids(l->s->watches, c->slot, &l->ids);
+        l->session = c->session_id;
+        l->begun = true;
+        l->titled = false;
+        l->next = 0;
+        l->answer.held_bytes = l->ids.len;
+    }
+    for (; l->session == c->session_id && l->next < l->ids.len / sizeof(uint32_t); l->next++, --*looks) {
+        uint32_t id;
+        if (*looks <= 0 || out->len >= max)
+            return false;
+        memcpy(&id, l->ids.data + l->next * sizeof id, sizeof id);
+        if ((watch_of_id(l->s->watches, id, c->slot, &l->path) & DATA_MODES) == 0)
+            continue;
+        if (!l->titled)
+            buf_printf(out, "0x%llx\n", (unsigned long long)l->session);
         l->titled = true;
+        buf_printf(out, "\t%.*s\n", (int)l->path.len, (const char *)l->path.data);
     }
-    buf_printf(l->out, "\t0x%llx\n", (unsigned long long)c->session_id);
+    return true;
 }
 
-void dump_wchp(struct server *s, struct buf *out) {
-    struct listing l = {.s = s, .out = out};
-    watch_each(s->watches, put_session_of_path, &l);
-    buf_free(&l.path);
+static bool next_of_wchc(struct answer *a, struct buf *out, size_t max, int *looks) {
+    struct by_conn *l = CONTAINER_OF(a, struct by_conn, answer);
+    for (; l->slot < l->s->slot_count; l->slot++) {
+        const struct conn *c = l->s->slots[l->slot];
+        if (*looks <= 0 || out->len >= max)
+            return false;
+        --*looks;
+        if (c != NULL && c->has_watches && !give_watches(l, c, out, max, looks))
+            return false;
+        l->begun = false;
+    }
     buf_append(out, "\n", 1);
+    return true;
+}
+
+static void free_by_conn(struct answer *a) {
+    struct by_conn *l = CONTAINER_OF(a, struct by_conn, answer);
+    buf_free(&l->ids);
+    buf_free(&l->path);
+    mem_free(l);
+}
+
+struct answer *dump_wchc(struct server *s) {
+    struct by_conn *l = mem_calloc(1, sizeof *l);
+    *l = (struct by_conn){.answer = {.next = next_of_wchc, .free = free_by_conn}, .s = s};
+    return &l->answer;
 }

@@ -49,18 +49,14 @@ static void put_connection(const struct conn *c, bool brief, struct buf *out) {
     buf_append(out, ")\n", 2);
 }
 
-void stat_crst(struct server *s, struct buf *out) {
-    struct conn *c;
-    LIST_FOREACH(c, &s->conns_all, struct conn, all_link) {
-        c->received = c->sent = 0;
-        c->last_op = OP_NOTIFICATION; /* shown as NA */
-        c->last_cxid = -1;
-        c->last_zxid = -1;
-        c->last_response_ms = 0;
-        c->latency_count = c->latency_sum_us = 0;
-        c->latency_last_us = c->latency_min_us = c->latency_max_us = 0;
-    }
-    buf_printf(out, "Connection stats reset.\n");
+static void reset_connection(struct conn *c) {
+    c->received = c->sent = 0;
+    c->last_op = OP_NOTIFICATION; /* shown as NA */
+    c->last_cxid = -1;
+    c->last_zxid = -1;
+    c->last_response_ms = 0;
+    c->latency_count = c->latency_sum_us = 0;
+    c->latency_last_us = c->latency_min_us = c->latency_max_us = 0;
 }
 
 /* ------------------------------------------------------------------ the server */
@@ -130,6 +126,27 @@ static struct answer *list_connections(const struct server *s, bool brief) {
     struct conn_list *l = mem_calloc(1, sizeof *l);
     *l = (struct conn_list){.answer = {.next = next_connections, .free = free_connections}, .s = s, .brief = brief};
     return &l->answer;
+}
+
+static bool reset_connections(struct answer *a, struct buf *out, size_t max, int *looks) {
+    struct conn_list *l = CONTAINER_OF(a, struct conn_list, answer);
+    (void)max;
+    for (; l->slot < l->s->slot_count; l->slot++) {
+        if (*looks <= 0)
+            return false;
+        --*looks;
+        struct conn *c = l->s->slots[l->slot];
+        if (c != NULL)
+            reset_connection(c);
+    }
+    buf_printf(out, "Connection stats reset.\n");
+    return true;
+}
+
+struct answer *stat_crst(struct server *s) {
+    struct answer *a = list_connections(s, true);
+    a->next = reset_connections;
+    return a;
 }
 
 struct answer *stat_cons(struct server *s) { return list_connections(s, false); }

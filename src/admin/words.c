@@ -20,14 +20,14 @@ static const struct {
     struct answer *(*begin)(struct server *s); /* of a long one */
 } words[] = {
     {"conf", NOT_SERVING "\n", conf_conf, NULL}, {"cons", NOT_SERVING "\n", NULL, stat_cons},
-    {"crst", NOT_SERVING "\n", stat_crst, NULL}, {"dirs", NOT_SERVING "\n", conf_dirs, NULL},
+    {"crst", NOT_SERVING "\n", NULL, stat_crst}, {"dirs", NOT_SERVING "\n", conf_dirs, NULL},
     {"dump", NOT_SERVING "\n", NULL, dump_dump}, {"envi", NULL, conf_envi, NULL},
     {"gtmk", NULL, gtmk, NULL},                  {"hash", NOT_SERVING, hash_hash, NULL},
     {"isro", NULL, isro, NULL},                  {"mntr", NOT_SERVING "\n", mntr_mntr, NULL},
     {"ruok", NULL, ruok, NULL},                  {"srst", NOT_SERVING "\n", stat_srst, NULL},
     {"srvr", NOT_SERVING "\n", stat_srvr, NULL}, {"stat", NOT_SERVING "\n", NULL, stat_stat},
-    {"stmk", NULL, gtmk, NULL},                  {"wchc", NOT_SERVING "\n", dump_wchc, NULL},
-    {"wchp", NOT_SERVING "\n", dump_wchp, NULL}, {"wchs", NOT_SERVING "\n", dump_wchs, NULL},
+    {"stmk", NULL, gtmk, NULL},                  {"wchc", NOT_SERVING "\n", NULL, dump_wchc},
+    {"wchp", NOT_SERVING "\n", NULL, dump_wchp}, {"wchs", NOT_SERVING "\n", NULL, dump_wchs},
 };
 
 struct answer *admin_word(struct server *s, const char *word, int64_t mask, struct buf *out) {

@@ -695,39 +695,62 @@ uint64_t watch_path_count(const struct watches *w) { return w->data_paths; }
 uint64_t watch_data_count(const struct watches *w) { return w->data_pairs; }
 uint64_t watch_memory(const struct watches *w) { return w->bytes; }
 
-static struct slice path_of(const struct entry *e, struct buf *text) {
+static void put_path(const struct entry *e, struct buf *path) {
     const struct path_copy *copy = copy_of(e);
+    buf_clear(path);
     if (copy != NULL)
-        return (struct slice){copy->text, copy->len};
-    buf_clear(text);
-    znode_path(znode_of(e), text);
-    return (struct slice){(const char *)text->data, text->len};
+        buf_append(path, copy->text, copy->len);
+    else
+        znode_path(znode_of(e), path);
 }
 
-void watch_each(const struct watches *w, watch_visit *visit, void *ctx) {
-    struct buf text = BUF_INIT;
-    for (uint32_t i = 0; i < w->chunk_count; i++) {
-        const struct chunk *c = w->chunks[i];
-        for (uint32_t j = 0; c != NULL && j < c->touched; j++) {
-            const struct entry *e = &c->entries[j];
-            if (e->where == 0 || data_words(e) == 0)
-                continue;
-            struct slice path = path_of(e, &text);
-            uint32_t word;
-            for (uint64_t cursor = 0; (word = u32set_next(e->who, &cursor)) != 0;)
-                if (word >> WATCHER_BITS & DATA_MODES)
-                    visit(ctx, path, word & KEY_WATCHER, word >> WATCHER_BITS);
-        }
+static void put_words(const struct entry *e, struct buf *words) {
+    uint32_t word;
+    buf_clear(words);
+    for (uint64_t cursor = 0; (word = u32set_next(e->who, &cursor)) != 0;) {
+        struct watch_word each = {word & KEY_WATCHER, word >> WATCHER_BITS};
+        if (each.modes & DATA_MODES)
+            buf_append(words, &each, sizeof each);
     }
-    buf_free(&text);
 }
 
-void watch_each_of(const struct watches *w, uint32_t watcher, watch_visit *visit, void *ctx) {
-    struct buf text = BUF_INIT;
+/* The cursor is the number of the entry: it stays with its path for as long as that is watched. */
+bool watch_next(const struct watches *w, uint64_t *cursor, int *looks, struct buf *path, struct buf *words) {
+    buf_clear(path);
+    buf_clear(words);
+    while (*cursor / CHUNK_ENTRIES < w->chunk_count) {
+        const struct chunk *c = w->chunks[*cursor / CHUNK_ENTRIES];
+        uint64_t index = *cursor % CHUNK_ENTRIES;
+        if (*looks <= 0)
+            return true;
+        --*looks;
+        if (c == NULL || index >= c->touched) {
+            *cursor += CHUNK_ENTRIES - index;
+            continue;
+        }
+        ++*cursor;
+        const struct entry *e = &c->entries[index];
+        if (e->where == 0 || data_words(e) == 0)
+            continue;
+        put_path(e, path);
+        put_words(e, words);
+        return true;
+    }
+    return false;
+}
+
+void watch_ids(const struct watches *w, uint32_t watcher, struct buf *ids) {
     uint32_t id;
+    buf_clear(ids);
     if (watcher >= w->watcher_cap)
         return;
     for (uint64_t cursor = 0; (id = u32set_next(w->watchers[watcher], &cursor)) != 0;)
-        visit(ctx, path_of(entry_at(w, id), &text), watcher, modes_of(w, id, watcher));
-    buf_free(&text);
+        buf_append(ids, &id, sizeof id);
+}
+
+unsigned watch_of_id(const struct watches *w, uint32_t id, uint32_t watcher, struct buf *path) {
+    if (watcher >= w->watcher_cap || u32set_get(w->watchers[watcher], id, KEY_ENTRY) == 0)
+        return 0;
+    put_path(entry_at(w, id), path);
+    return modes_of(w, id, watcher);
 }

@@ -54,11 +54,20 @@ uint64_t watch_path_count(const struct watches *w); /* paths with at least one d
 uint64_t watch_data_count(const struct watches *w); /* (path, watcher) pairs with a data mode */
 uint64_t watch_memory(const struct watches *w);     /* bytes held */
 
-/* Iteration for wchc and wchp over (path, watcher) pairs with data modes, by path; visit must not change anything. The
- * path is given as text in buf-owned memory that is valid during the call. */
-typedef void watch_visit(void *ctx, struct slice path, uint32_t watcher, unsigned modes);
-void watch_each(const struct watches *w, watch_visit *visit, void *ctx);
-/* The entries of one watcher, whatever the modes. */
-void watch_each_of(const struct watches *w, uint32_t watcher, watch_visit *visit, void *ctx);
+/* Iteration for wchs, wchp and wchc, in pieces: watches may come and go between two calls, and a path that stays watched all the
+ * time is met once.
+ *
+ * By path: the next one with data modes. The cursor begins at 0; false at the end. Looks at no more than *looks entries (one is
+ * taken off for each); when these are used up words is empty. Otherwise it has one struct watch_word for each watcher with a
+ * data mode; path and words are replaced. */
+struct watch_word {
+    uint32_t watcher;
+    unsigned modes;
+};
+bool watch_next(const struct watches *w, uint64_t *cursor, int *looks, struct buf *path, struct buf *words);
+/* By watcher: replaces ids (of uint32_t) by the numbers of what it watches now, whatever the modes. */
+void watch_ids(const struct watches *w, uint32_t watcher, struct buf *ids);
+/* The modes of the watcher at one of these, 0 if it is gone; replaces path. */
+unsigned watch_of_id(const struct watches *w, uint32_t id, uint32_t watcher, struct buf *path);
 
 #endif

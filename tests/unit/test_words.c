@@ -378,7 +378,7 @@ static struct session *many_sessions(struct testserver *ts) {
 }
 
 START_TEST(pieces_make_the_whole) {
-    static const char *const words[] = {"cons", "stat", "dump"};
+    static const char *const words[] = {"cons", "stat", "dump", "crst"};
     struct testserver *ts = setup();
     many_connections(ts);
     many_sessions(ts);
@@ -520,6 +520,69 @@ START_TEST(watches_of_nobody) {
     ck_assert_str_eq(ask(ts, "wchs"), "0 connections watching 0 paths\nTotal watches:0\n");
     ck_assert_str_eq(ask(ts, "wchc"), "\n");
     ck_assert_str_eq(ask(ts, "wchp"), "\n");
+    testserver_free(ts);
+}
+END_TEST
+
+START_TEST(watches_in_pieces) {
+    static const char *const words[] = {"wchs", "wchp", "wchc"};
+    struct testserver *ts = setup();
+    struct testclient *a = testclient_connect(ts, 10000), *b = testclient_connect(ts, 10000);
+    for (int i = 0; i < 3000; i++) {
+        char path[16];
+        snprintf(path, sizeof path, "/%d", i);
+        watch_add(ts->server->watches, a->conn->slot, slice_of(path), NULL, WATCH_DATA);
+        watch_add(ts->server->watches, b->conn->slot, slice_of(path), NULL, i % 2 ? WATCH_DATA : WATCH_CHILD);
+    }
+    a->conn->has_watches = b->conn->has_watches = true;
+    for (size_t w = 0; w < ARRAY_LEN(words); w++) {
+        struct buf all = BUF_INIT;
+        struct answer *answer = admin_word(ts->server, words[w], 0, &all);
+        int pieces = 1;
+        while (next_piece(answer, &all, 2000, 100))
+            pieces++;
+        ck_assert_int_ge(pieces, 4500 / 100);
+        answer->free(answer);
+        buf_append(&all, "", 1);
+        ck_assert_msg(strcmp((const char *)all.data, ask(ts, words[w])) == 0, "%s", words[w]);
+        buf_free(&all);
+    }
+    ck_assert_str_eq(ask(ts, "wchs"), "2 connections watching 3000 paths\nTotal watches:4500\n");
+    testserver_free(ts);
+}
+END_TEST
+
+/* A connection goes while its watches are listed, and another one gets its slot. */
+START_TEST(watchers_come_and_go_meanwhile) {
+    struct testserver *ts = setup();
+    struct testclient *a = testclient_connect(ts, 10000);
+    struct buf all = BUF_INIT;
+    char title[40];
+    for (int i = 0; i < 500; i++) {
+        char path[16];
+        snprintf(path, sizeof path, "/%d", i);
+        watch_add(ts->server->watches, a->conn->slot, slice_of(path), NULL, WATCH_DATA);
+    }
+    a->conn->has_watches = true;
+    struct answer *wchc = admin_word(ts->server, "wchc", 0, &all), *wchp = admin_word(ts->server, "wchp", 0, &all);
+    ck_assert(next_piece(wchc, &all, 100000, 100));
+    ck_assert(next_piece(wchp, &all, 100000, 100));
+    uint32_t slot = a->conn->slot;
+    testclient_hang_up(a);
+    testserver_run(ts);
+    struct testclient *b = testclient_connect(ts, 10000);
+    ck_assert_uint_eq(b->conn->slot, slot);
+    size_t before = all.len;
+    while (next_piece(wchc, &all, 100000, 100))
+        ;
+    while (next_piece(wchp, &all, 100000, 100))
+        ;
+    ck_assert_uint_eq(all.len, before + 2); /* two newlines */
+    snprintf(title, sizeof title, "0x%llx", (unsigned long long)b->session_id);
+    ck_assert_int_eq(times(&all, title), 0);
+    wchc->free(wchc);
+    wchp->free(wchp);
+    buf_free(&all);
     testserver_free(ts);
 }
 END_TEST
@@ -871,7 +934,8 @@ int main(void) {
         cons_shows_what_a_connection_waits_for, srst_sets_the_server_to_zero);
     ADD(suite, "conf", conf_as_configured, conf_of_a_relative_directory, directory_sizes, one_directory_for_both,
         envi_in_the_order_of_java);
-    ADD(suite, "dump", dump_of_nothing, dump_of_sessions, dump_in_local_time, watches_of_nobody, watches_of_data_only);
+    ADD(suite, "dump", dump_of_nothing, dump_of_sessions, dump_in_local_time, watches_of_nobody, watches_of_data_only,
+        watches_in_pieces, watchers_come_and_go_meanwhile);
     ADD(suite, "pieces", pieces_make_the_whole, connections_come_and_go_meanwhile, sessions_come_and_go_meanwhile,
         an_answer_is_given_up);
     ADD(suite, "mntr", mntr_is_well_formed, mntr_has_the_whole_catalogue, mntr_counts, mntr_quotas);
