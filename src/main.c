@@ -318,7 +318,9 @@ static int serve(struct parts *p, struct config *c) {
         event_free(signals[i]);
     if (c->pidfile != NULL)
         unlink(c->pidfile);
-    return result == 0 ? EXIT_OK : EXIT_UNEXPECTED;
+    if (result == 0)
+        return EXIT_OK;
+    return p->net->exit_status != 0 ? p->net->exit_status : EXIT_UNEXPECTED;
 }
 
 /* A parent that waits for the log thread must not free what it works on: threads end first, then the core goes. */

@@ -18,6 +18,13 @@ static void accepted(void *ctx, enum link_port port, struct link *l) {
     quorum_accepted(m->quorum, port, l);
 }
 
+static void gave_up(void *ctx, const char *reason) {
+    struct member *m = ctx;
+    server_fail(m->net->server, "the election port cannot be opened: %s; giving up after %d attempts (electionPortBindRetry)",
+                reason, m->net->config->election_bind_retries);
+    m->net->exit_status = NET_EXIT_ELECTION_PORT;
+}
+
 static void before_event(void *ctx) {
     struct member *m = ctx;
     quorum_set_now(m->quorum, net_turn_now(m->net));
@@ -49,6 +56,7 @@ struct member *member_new(struct net *net, struct qconfig *config, int64_t sid, 
         return NULL;
     }
     set_addresses(m, self);
+    peers_limit_attempts(m->peers, LINK_ELECTION, net->config->election_bind_retries, gave_up);
     m->quorum = quorum_new(net->server, config, sid, &peers_link_ops, m->peers, error, error_size);
     if (m->quorum == NULL) {
         qconfig_unref(config);

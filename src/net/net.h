@@ -12,6 +12,9 @@
 
 struct client;
 
+/* Exit statuses besides those of main.c. */
+#define NET_EXIT_ELECTION_PORT 14 /* as ZooKeeper */
+
 struct net {
     struct event_base *base;
     struct server *server;
@@ -43,6 +46,7 @@ struct net {
     unsigned turn_accepts;
     bool accepts_held;        /* some listeners wait for the next turn */
     bool stop_asked;
+    int exit_status; /* of the process, if the server has failed; 0 = the usual one */
     struct monotime stop_deadline;
     uint8_t read_buffer[NET_READ_BYTES];
 };

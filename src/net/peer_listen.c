@@ -158,8 +158,12 @@ static void failed(struct own_address *a, const char *reason) {
     if (a->failures++ % RETRIES_PER_LINE == 0)
         log_error("cannot listen on %s port %d (%s port): %s; trying again", a->host != NULL ? a->host : "all addresses,",
                   a->number, port_names[a->port->id], reason);
+    struct peers *p = a->port->peers;
+    int most = p->attempts[a->port->id];
+    if (most != 0 && a->failures == (unsigned)most && a->port->socket_count == 0)
+        p->gave_up(p->ctx, reason);
     if (!evtimer_pending(a->port->retry, NULL))
-        peer_timer(a->port->retry, a->port->peers->retry_ms);
+        peer_timer(a->port->retry, p->retry_ms);
 }
 
 /* One family may be missing on this machine, and a name may have an address that it has not: one socket is enough. But what
@@ -284,6 +288,11 @@ void peers_set_addresses(struct peers *p, enum link_port id, const struct link_a
                                                   .host = wildcard ? NULL : mem_strdup(addresses[i].host)};
     if (open)
         peer_listen(p, id, true);
+}
+
+void peers_limit_attempts(struct peers *p, enum link_port id, int attempts, void (*gave_up)(void *ctx, const char *reason)) {
+    p->attempts[id] = attempts;
+    p->gave_up = gave_up;
 }
 
 int peers_listening(const struct peers *p, enum link_port id) {

@@ -27,6 +27,8 @@ void peers_free(struct peers *p);
 /* Where to listen; a port that is open is opened anew. wildcard: on all addresses of the machine, on the ports of these. The
  * addresses are copied. */
 void peers_set_addresses(struct peers *p, enum link_port port, const struct link_address *addresses, int count, bool wildcard);
+/* After so many attempts without a socket on this port gave_up is called (0 = never, the default). Not inside of peers_new. */
+void peers_limit_attempts(struct peers *p, enum link_port port, int attempts, void (*gave_up)(void *ctx, const char *reason));
 /* Sockets that listen on this port now; 0 while it is closed, or taken by someone else. */
 int peers_listening(const struct peers *p, enum link_port port);
 

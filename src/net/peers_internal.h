@@ -25,6 +25,8 @@ struct peers {
     int accepted_count, lingering_count;
     int linger_ms; /* a closed link has so long to deliver what is queued */
     int retry_ms;  /* between attempts to open a port */
+    int attempts[PEER_PORTS]; /* of them, before gave_up is called; 0 = as many as it takes */
+    void (*gave_up)(void *ctx, const char *reason);
     struct peer_port *ports[PEER_PORTS];
     struct log_limit accept_limit, refuse_limit;
 };

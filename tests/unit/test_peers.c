@@ -938,6 +938,52 @@ START_TEST(a_port_that_is_taken_is_waited_for) {
 }
 END_TEST
 
+static void count_up(void *ctx, const char *reason) {
+    (void)reason;
+    ++*(int *)ctx;
+}
+
+START_TEST(a_port_that_stays_taken_is_given_up) {
+    struct world *w = world_new();
+    int taken = socket_at(0), given_up = 0;
+    void *ctx = w->b->ctx;
+    ck_assert_int_eq(listen(taken, 1), 0);
+    struct link_address address = {"127.0.0.1", port_of(taken)};
+    w->b->retry_ms = 20;
+    w->b->ctx = &given_up;
+    peers_limit_attempts(w->b, LINK_ELECTION, 3, count_up);
+    peers_set_addresses(w->b, LINK_QUORUM, &address, 1, false); /* of this one nobody said so */
+    run_for(w, 150);
+    ck_assert_int_eq(given_up, 0);
+    peers_limit_attempts(w->b, LINK_QUORUM, 3, count_up);
+    peers_set_addresses(w->b, LINK_QUORUM, &address, 1, false);
+    ck_assert_int_eq(given_up, 0);
+    run_until(w, given_up == 1);
+    run_for(w, 100);
+    ck_assert_int_eq(given_up, 1);
+    w->b->ctx = ctx;
+    close(taken);
+    world_free(w);
+}
+END_TEST
+
+START_TEST(the_other_side_is_watched) {
+    struct world *w = world_new();
+    struct end e = new_end(w);
+    const struct end *other = connected(&e);
+    const struct link *links[] = {e.link, other->link};
+    for (size_t i = 0; i < ARRAY_LEN(links); i++) {
+        int on = 0;
+        socklen_t len = sizeof on;
+        const struct peer *l = CONTAINER_OF(links[i], const struct peer, link);
+        ck_assert_int_eq(getsockopt(bufferevent_getfd(l->bev), SOL_SOCKET, SO_KEEPALIVE, &on, &len), 0);
+        ck_assert_int_eq(on, 1);
+    }
+    end_close(&e);
+    world_free(w);
+}
+END_TEST
+
 START_TEST(all_addresses_or_a_name) {
     struct world *w = world_new();
     struct end e = new_end(w);
@@ -1068,6 +1114,8 @@ int main(void) {
     tcase_add_test(tc, a_look_up_that_hangs_ends_in_time);
     tcase_add_test(tc, a_closed_port_accepts_nothing_more);
     tcase_add_test(tc, a_port_that_is_taken_is_waited_for);
+    tcase_add_test(tc, a_port_that_stays_taken_is_given_up);
+    tcase_add_test(tc, the_other_side_is_watched);
     tcase_add_test(tc, all_addresses_or_a_name);
     tcase_add_test(tc, accepting_waits_for_descriptors);
     tcase_add_test(tc, many_who_knock_are_let_in);
