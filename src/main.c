@@ -384,6 +384,22 @@ static bool read_members(struct parts *p, struct config *c) {
     return fine;
 }
 
+/* Whoever put the file there vouches for an empty database. ZooKeeper's script makes it in dataDir, its server looks for it in
+ * dataLogDir. */
+static void take_initialize(struct config *c) {
+    const char *const dirs[] = {c->data_log_dir, c->data_dir};
+    char path[4096];
+    for (size_t i = 0; i < ARRAY_LEN(dirs); i++) {
+        snprintf(path, sizeof path, "%s/initialize", dirs[i]);
+        if (unlink(path) == 0) {
+            c->db_autocreate = true;
+            log_info("%s is removed: an empty database may vote", path);
+        } else if (errno != ENOENT) {
+            log_warn("%s cannot be removed: %s", path, strerror(errno));
+        }
+    }
+}
+
 static int run(struct config *c, int ready) {
     struct parts p = {.ready = ready};
     char error[256];
@@ -406,6 +422,8 @@ static int run(struct config *c, int ready) {
         take_apart(&p, false);
         return EXIT_BAD_CONFIG;
     }
+    if (c->ensemble)
+        take_initialize(c);
     p.server = make_server(c, &env);
     code = recover(&p.server, c, &env);
     if (code == EXIT_OK) {

@@ -4,6 +4,7 @@
  * Order: version and state, gauges, gauge sets, counters, counter sets, summaries. In an ensemble peer_state follows
  * server_state, and the gauges of the role follow the others. */
 #include <dirent.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <sys/resource.h>
 #include <sys/stat.h>
@@ -171,19 +172,37 @@ static void put_counters(const struct metrics *m, struct buf *out) {
 
 static double mean(const struct metric_basic *b) { return b->count != 0 ? (double)b->sum / (double)b->count : 0; }
 
-static void put_summary(const struct metrics *m, enum metric_summary id, struct buf *out) {
-    const struct metric_basic *b = &m->summaries[id];
-    const char *name = metric_summary_name(id);
+static void put_basic(const char *name, const struct metric_basic *b, struct buf *out) {
     buf_printf(out, "zk_avg_%s\t", name);
     str_java_double(out, mean(b));
     buf_printf(out, "\nzk_min_%s\t%llu\nzk_max_%s\t%llu\nzk_cnt_%s\t%llu\nzk_sum_%s\t%llu\n", name,
                (unsigned long long)b->min, name, (unsigned long long)b->max, name, (unsigned long long)b->count, name,
                (unsigned long long)b->sum);
-    if (!metric_summary_advanced(id))
-        return;
-    buf_printf(out, "zk_p50_%s\t%llu\nzk_p95_%s\t%llu\nzk_p99_%s\t%llu\nzk_p999_%s\t%llu\n", name,
-               (unsigned long long)metric_quantile(m, id, 0.5), name, (unsigned long long)metric_quantile(m, id, 0.95), name,
-               (unsigned long long)metric_quantile(m, id, 0.99), name, (unsigned long long)metric_quantile(m, id, 0.999));
+}
+
+static void put_quantiles(const char *name, const struct histogram *h, struct buf *out) {
+    static const struct {
+        const char *key;
+        double q;
+    } parts[] = {{"p50", 0.5}, {"p95", 0.95}, {"p99", 0.99}, {"p999", 0.999}};
+    for (size_t i = 0; i < ARRAY_LEN(parts); i++)
+        buf_printf(out, "zk_%s_%s\t%llu\n", parts[i].key, name,
+                   (unsigned long long)(h != NULL ? histogram_quantile(h, parts[i].q) : 0));
+}
+
+static void put_summary(const struct metrics *m, enum metric_summary id, struct buf *out) {
+    put_basic(metric_summary_name(id), &m->summaries[id], out);
+    if (metric_summary_advanced(id))
+        put_quantiles(metric_summary_name(id), m->quantiles[id - METRIC_BASIC_COUNT], out);
+}
+
+static void put_servers(const struct metrics *m, struct buf *out) {
+    char name[64];
+    for (size_t i = 0; i < m->ack_latency_count; i++) {
+        snprintf(name, sizeof name, "%lld_ack_latency", (long long)m->ack_latency[i]->sid);
+        put_basic(name, &m->ack_latency[i]->ms, out);
+        put_quantiles(name, &m->ack_latency[i]->quantiles, out);
+    }
 }
 
 /* ------------------------------------------------------------------ our own */
@@ -279,6 +298,13 @@ static void put_role_gauges(const struct server *s, const struct quorum_view *v,
     put_int(out, "max_proposal_size", s->metrics.proposal_max);
 }
 
+static void put_learner(void *ctx, const struct quorum_learner *l) {
+    struct buf *out = ctx;
+    buf_printf(out, "zk_zabra_learner_%lld_unsent_bytes\t%llu\n", (long long)l->sid, (unsigned long long)l->unsent_bytes);
+    if (!l->observer)
+        buf_printf(out, "zk_zabra_learner_%lld_unacknowledged\t%lld\n", (long long)l->sid, (long long)l->unacknowledged);
+}
+
 void mntr_mntr(struct server *s, struct buf *out) {
     struct quorum_view view;
     put_text(out, "version", ZABRA_FULL_VERSION);
@@ -294,5 +320,8 @@ void mntr_mntr(struct server *s, struct buf *out) {
     put_counters(&s->metrics, out);
     for (enum metric_summary id = 0; id < METRIC_SUMMARY_COUNT; id++)
         put_summary(&s->metrics, id, out);
+    put_servers(&s->metrics, out);
     put_own(s, out);
+    if (s->quorum != NULL)
+        quorum_each_learner(s->quorum, put_learner, out);
 }

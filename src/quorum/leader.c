@@ -50,6 +50,8 @@ struct sending {
     int err;
 };
 
+enum sync_kind { SYNC_NONE, SYNC_DIFF, SYNC_SNAP };
+
 /* One connected learner. */
 struct member {
     struct list link_in_leader;
@@ -59,6 +61,7 @@ struct member {
     int64_t sid;
     uint64_t origin; /* as owner of sessions; never used twice */
     bool observer;
+    enum sync_kind sync; /* is being brought up to date in this way */
     bool streams; /* gets what is proposed and committed from now on */
     struct monotime deadline;
     zxid_t last_zxid;  /* the learner's, from ACKEPOCH */
@@ -94,13 +97,14 @@ struct leader {
     bool epoch_decided, epoch_durable; /* acceptedEpoch is written */
     bool elected, current_durable;     /* a quorum has promised the epoch; currentEpoch is written */
     int64_t own_epoch;                 /* currentEpoch before */
-    struct monotime setup_deadline;
+    struct monotime began, setup_deadline;
 
     /* synchronisation and broadcast */
     struct voter_set new_leader;
     bool serving;
     struct monotime serving_since;
     struct list *uncommitted; /* txn_link of the first proposal without a quorum, NULL = none */
+    zxid_t own_acked;         /* what our own log has synced */
     struct monotime next_ping;
     bool odd_ping;
     uint64_t round;        /* of pings: the last one begun */
@@ -402,9 +406,26 @@ static void begin_feed(struct member *m, zxid_t after) {
         send_rest(m, after);
 }
 
+/* Voters are never put off: they are needed. But they count. */
+static bool admit_sync(struct member *m, enum sync_kind kind) {
+    struct server *s = server_of(m->leader);
+    const struct member *other;
+    int running = 0, most = kind == SYNC_SNAP ? s->config->max_snapshot_syncs : s->config->max_diff_syncs;
+    m->sync = kind;
+    LIST_FOREACH(other, &m->leader->members, const struct member, link_in_leader)
+        running += !other->gone && other->sync == kind;
+    metric_sample(&s->metrics, kind == SYNC_SNAP ? METRIC_INFLIGHT_SNAP_COUNT : METRIC_INFLIGHT_DIFF_COUNT, (uint64_t)running);
+    if (m->observer && running > most)
+        drop(m, kind == SYNC_SNAP ? "leader.maxConcurrentSnapSyncs are being sent a snapshot"
+                                  : "leader.maxConcurrentDiffSyncs are being brought up to date");
+    return !m->gone;
+}
+
 static void send_decision(struct member *m, int32_t type, zxid_t zxid, zxid_t after, const char *name) {
     log_info("learner %" PRId64 " is at 0x%" PRIx64 ", we are at 0x%" PRIx64 ": %s", m->sid, (uint64_t)m->last_zxid,
              (uint64_t)last_committed(server_of(m->leader)), name);
+    if (!admit_sync(m, SYNC_DIFF))
+        return;
     metric_count(&server_of(m->leader)->metrics, METRIC_DIFF_COUNT, 1);
     send_packet(m, type, zxid, SLICE_NULL);
     begin_feed(m, after);
@@ -429,6 +450,8 @@ static void synchronise(struct member *m) {
         send_decision(m, PACKET_TRUNC, last, last, "TRUNC");
         return;
     }
+    if (!admit_sync(m, SYNC_SNAP))
+        return;
     m->state = MEMBER_SNAP_WAIT;
     /* It loses all behind the snapshot until it gets that again: nothing of it may be committed. */
     m->snap_zxid = common;
@@ -637,10 +660,28 @@ static void leader_proposed(struct server *s, struct request *r) {
         quorum_leave(s->quorum, "the counter of epoch %" PRId64 " is used up", l->epoch);
 }
 
+/* A server has acknowledged what is behind `before`, up to zxid. */
+static void note_latency(const struct leader *l, int64_t sid, zxid_t before, zxid_t zxid) {
+    struct server *s = server_of(l);
+    int64_t every = s->config->ack_latency_every;
+    if (every <= 0 || before / every == zxid / every || l->uncommitted == NULL)
+        return;
+    for (struct list *each = l->uncommitted; each != &s->outstanding; each = each->next) {
+        const struct request *r = CONTAINER_OF(each, struct request, txn_link);
+        if (r->zxid > zxid)
+            return;
+        if (r->zxid > before && r->zxid % every == 0)
+            metrics_ack_latency(&s->metrics, sid, request_age_ms(s, r));
+    }
+}
+
 static void leader_logged(struct server *s, zxid_t zxid) {
-    (void)zxid;
-    if (s->quorum->leader != NULL && !s->quorum->leaving)
-        try_commit(s->quorum->leader);
+    struct leader *l = s->quorum->leader;
+    if (l == NULL || s->quorum->leaving)
+        return;
+    note_latency(l, s->quorum->sid, l->own_acked, zxid);
+    l->own_acked = zxid;
+    try_commit(l);
 }
 
 /* ------------------------------------------------------------------ beginning to serve */
@@ -671,6 +712,7 @@ static void count_new_leader(struct leader *l, int64_t sid) {
 static void newleader_acked(struct member *m) {
     struct leader *l = m->leader;
     m->state = MEMBER_SYNCED;
+    m->sync = SYNC_NONE;
     hear(m);
     m->lag_since = now_of(l).mono;
     if (l->serving)
@@ -692,8 +734,10 @@ static void take_ack(struct member *m, zxid_t zxid) {
         drop(m, "it acknowledges what it was not sent");
         return;
     }
-    if (zxid > m->acked)
+    if (zxid > m->acked) {
+        note_latency(l, m->sid, m->acked, zxid);
         m->acked = zxid;
+    }
     if (m->lag_zxid != 0 && m->acked >= m->lag_zxid)
         m->lag_zxid = 0;
     try_commit(l);
@@ -780,6 +824,7 @@ static void take_revalidation(struct member *m, struct slice data) {
     struct buf reply = BUF_INIT;
     session_id_t id;
     int32_t timeout_ms;
+    metric_count(&s->metrics, METRIC_REVALIDATE_COUNT, 1);
     if (!revalidate_get(data, &id, &timeout_ms))
         return;
     struct session *session = session_find(&s->sessions, id);
@@ -962,6 +1007,7 @@ struct leader *leader_new(struct quorum *q) {
     l->next_origin = OWNER_SELF + 1;
     list_init(&l->members);
     list_init(&l->syncs);
+    l->began = q->s->now.mono;
     l->setup_deadline = mono_add_ms(q->s->now.mono, quorum_ticks_ms(q, q->s->config->init_limit_ticks));
     l->next_ping = mono_add_ms(q->s->now.mono, q->s->config->tick_time_ms / 2);
     q->leader = l;
@@ -986,6 +1032,15 @@ void leader_free(struct leader *l) {
     }
     buf_free(&l->packet);
     mem_free(l);
+}
+
+void leader_supporter_looking(struct leader *l, int64_t sid) {
+    struct quorum *q = l->q;
+    int64_t patience_ms = q->s->config->epoch_wait_max_ms;
+    if (l->epoch_decided || patience_ms < 0 || mono_diff_us(q->s->now.mono, l->began) < patience_ms * 1000)
+        return;
+    metric_count(&q->s->metrics, METRIC_QUIT_LEADING_DUE_TO_DISLOYAL_VOTER, 1);
+    quorum_leave(q, "voter %" PRId64 " looks for a leader again (leader.maxTimeToWaitForEpoch)", sid);
 }
 
 static bool heard_from_quorum(const struct leader *l) {
@@ -1078,4 +1133,20 @@ void leader_view(const struct leader *l, struct quorum_view *v) {
     }
     for (const struct list *p = l->syncs.next; p != &l->syncs; p = p->next)
         v->pending_syncs++;
+}
+
+void leader_each_learner(const struct leader *l, quorum_visit *visit, void *ctx) {
+    const struct member *m;
+    zxid_t last = server_of(l)->last_prepared;
+    LIST_FOREACH(m, &l->members, const struct member, link_in_leader) {
+        if (m->gone || m->state == MEMBER_HELLO)
+            continue;
+        struct quorum_learner view = {.sid = m->sid,
+                                      .observer = m->observer,
+                                      .synced = m->state == MEMBER_ACTIVE,
+                                      .unsent_bytes = unsent(m)};
+        if (!m->observer && m->state >= MEMBER_SYNCED)
+            view.unacknowledged = last - (m->acked > zxid_make(l->epoch, 0) ? m->acked : zxid_make(l->epoch, 0));
+        visit(ctx, &view);
+    }
 }

@@ -78,9 +78,11 @@ struct learner {
     struct link *link;
     struct monotime deadline; /* without a packet until then the leader is lost */
     struct monotime give_up;  /* when dialling ends */
+    struct monotime last_retry; /* who refuses until then does so for good */
     struct monotime retry_at;
     int64_t retry_ms;
 
+    struct monotime sync_began;
     int64_t epoch;
     zxid_t acked;     /* all proposals up to it were acknowledged */
     zxid_t accepted;  /* the newest proposal of this link; 0 = none */
@@ -118,12 +120,26 @@ static void send_packet(struct learner *l, int32_t type, zxid_t zxid, struct sli
     flush(l);
 }
 
+/* Of each sync the newest proposal: how long until it could be acknowledged. */
+static void note_latency(const struct learner *l, zxid_t zxid) {
+    struct server *s = l->q->s;
+    for (struct list *each = s->outstanding.prev; each != &s->outstanding; each = each->prev) {
+        const struct request *r = CONTAINER_OF(each, struct request, txn_link);
+        if (r->zxid == zxid)
+            metric_sample(&s->metrics, METRIC_PROPOSAL_ACK_CREATION_LATENCY, request_age_ms(s, r));
+        if (r->zxid <= zxid)
+            return;
+    }
+}
+
 /* I1, I2: only what is synced, in order. */
 static void send_acks(struct learner *l) {
     struct server *s = l->q->s;
     if (!l->acks || l->observes || l->link == NULL)
         return;
     zxid_t last = s->logged < l->accepted ? s->logged : l->accepted;
+    if (l->acked < last)
+        note_latency(l, last);
     while (l->acked < last) {
         l->acked++;
         quorum_packet_put(&l->out, &(struct quorum_packet){.type = PACKET_ACK, .zxid = l->acked});
@@ -173,7 +189,7 @@ static void on_closed(struct link *link, const char *reason) {
         quorum_leave(l->q, "the leader's connection is lost: %s", reason);
         return;
     }
-    if (mono_diff_us(l->give_up, now_of(l).mono) <= 0) {
+    if (mono_diff_us(l->last_retry, now_of(l).mono) <= 0) {
         quorum_leave(l->q, "the leader, %" PRId64 ", cannot be reached: %s", l->leader_sid, reason);
         return;
     }
@@ -191,6 +207,7 @@ static void ack_epoch(struct learner *l, int32_t current) {
     struct buf data = BUF_INIT;
     packet_int_put(&data, current);
     l->state = LEARNER_EPOCH_ACKED;
+    l->sync_began = now_of(l).mono;
     l->asks_for_snapshot = current == -1 && l->q->snapshot_epoch == l->epoch;
     send_packet(l, PACKET_ACKEPOCH, l->asks_for_snapshot ? 0 : l->q->s->logged,
                 (struct slice){(const char *)data.data, data.len});
@@ -528,6 +545,7 @@ static void commit(struct learner *l, zxid_t zxid) {
         return;
     }
     s->committed = zxid;
+    metric_sample(&s->metrics, METRIC_COMMIT_PROPAGATION_LATENCY, request_age_ms(s, next));
     l->uncommitted = next->txn_link.next != &s->outstanding ? next->txn_link.next : NULL;
 }
 
@@ -587,6 +605,8 @@ static void take_up_to_date(struct learner *l) {
     }
     l->state = LEARNER_SERVING;
     quorum_established(q, l->epoch);
+    metric_sample(&q->s->metrics, l->observes ? METRIC_OBSERVER_SYNC_TIME : METRIC_FOLLOWER_SYNC_TIME,
+                  (uint64_t)mono_diff_us(now_of(l).mono, l->sync_began) / 1000);
     server_serve(q->s, quorum_observer(q) ? &role_observer : &role_follower);
     send_packet(l, PACKET_ACK, zxid_make(l->epoch, 0), SLICE_NULL);
 }
@@ -845,19 +865,33 @@ static const struct role_ops role_observer = {.mode = "observer",
 
 /* ------------------------------------------------------------------ life */
 
+/* Without a limit of its own, connecting must not take so long that another election is better. */
+static void limit_connecting(struct learner *l, int64_t delay_ms) {
+    const struct config *c = l->q->s->config;
+    int64_t limit_ms = quorum_ticks_ms(l->q, c->connect_limit_ticks > 0 ? c->connect_limit_ticks : c->init_limit_ticks);
+    int64_t retries_ms = i64_min(limit_ms, CONNECT_TOTAL_MS);
+    l->retry_at = mono_add_ms(now_of(l).mono, delay_ms);
+    l->last_retry = mono_add_ms(l->retry_at, retries_ms);
+    l->give_up = c->connect_limit_ticks > 0 ? mono_add_ms(l->retry_at, limit_ms) : l->last_retry;
+}
+
 struct learner *learner_new(struct quorum *q, int64_t leader_sid) {
     struct learner *l = mem_calloc(1, sizeof *l);
+    bool observer = quorum_observer(q);
+    uint64_t delay_ms = observer ? rng_below(&q->s->rng, (uint64_t)q->s->config->observer_reconnect_delay_ms) : 0;
     l->q = q;
     l->leader_sid = leader_sid;
-    l->observes = quorum_observer(q) || quorum_untrusted(q);
+    l->observes = observer || quorum_untrusted(q);
     l->retry_ms = CONNECT_FIRST_DELAY_MS;
-    l->give_up = mono_add_ms(q->s->now.mono, CONNECT_TOTAL_MS);
+    limit_connecting(l, (int64_t)delay_ms);
     list_init(&l->renewals);
     list_init(&l->syncs);
     list_init(&l->synced);
     q->learner = l;
     server_take_role(q->s, l->observes ? &role_observer : &role_follower);
-    dial(l);
+    l->state = LEARNER_RETRYING;
+    if (delay_ms == 0)
+        dial(l);
     return l;
 }
 

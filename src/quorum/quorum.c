@@ -171,6 +171,9 @@ bool quorum_activate_config(struct quorum *q, int64_t designated) {
     save_config(q);
     bool other_leader = designated != -1 ? designated != q->leader_sid : qconfig_voter_bit(q->committed, q->leader_sid) == 0;
     bool other_role = observed != quorum_observer(q);
+    bool known = designated != -1 || !other_leader;
+    if (q->learner != NULL && (other_leader || other_role) && known)
+        q->appointed = designated != -1 ? designated : q->leader_sid;
     qconfig_unref(old);
     return other_leader || other_role;
 }
@@ -266,12 +269,19 @@ static void adopt_heard(struct quorum *q) {
     qconfig_unref(heard);
 }
 
+static void voter_looking(void *ctx, int64_t sid) {
+    struct quorum *q = ctx;
+    if (q->leader != NULL && !q->leaving && election_was_supporter(q->election, sid))
+        leader_supporter_looking(q->leader, sid);
+}
+
 static const struct election_env election_env = {.send = send_notification,
                                                  .delivered = has_delivered,
                                                  .connect_all = connect_all,
                                                  .connected = is_expected,
                                                  .decided = decided,
-                                                 .config_heard = config_heard};
+                                                 .config_heard = config_heard,
+                                                 .voter_looking = voter_looking};
 
 static void begin_round(struct quorum *q);
 static int run_mark(struct log_cmd *cmd, const struct disk *d);
@@ -316,6 +326,11 @@ static const struct mesh_env mesh_env = {.received = notification_received, .con
 
 void quorum_established(struct quorum *q, int64_t epoch) {
     struct vote v = *election_current_vote(q->election);
+    struct metrics *metrics = &q->s->metrics;
+    uint64_t gap_ms = (uint64_t)mono_diff_us(q->s->now.mono, q->unavailable_since) / 1000;
+    metric_sample(metrics, METRIC_UNAVAILABLE_TIME, gap_ms);
+    if (q->leader != NULL)
+        metric_sample(metrics, METRIC_LEADER_UNAVAILABLE_TIME, gap_ms);
     v.peer_epoch = epoch; /* I20 */
     election_set_current_vote(q->election, &v);
 }
@@ -333,6 +348,8 @@ void quorum_leave(struct quorum *q, const char *fmt, ...) {
     log_warn("%s ends: %s", q->leader != NULL ? "leading" : "following", reason);
     q->leaving = true;
     q->served = q->s->state == SERVER_RUNNING;
+    if (q->served)
+        q->unavailable_since = q->s->now.mono;
     /* Nothing more is prepared or answered, not even in this turn. */
     server_leave(q->s);
 }
@@ -346,6 +363,9 @@ static void slow_down(struct quorum *q) {
     q->fruitless = q->served ? 0 : q->fruitless + 1;
     int more = q->fruitless - FRUITLESS_FREE;
     int64_t delay_ms = more > 0 ? FRUITLESS_DELAY_MS << (more < FRUITLESS_DOUBLINGS ? more : FRUITLESS_DOUBLINGS) : 0;
+    /* Observers leave the voters alone while these elect. */
+    if (quorum_observer(q) && q->appointed == -1)
+        delay_ms = i64_max(delay_ms, (int64_t)rng_below(&q->s->rng, (uint64_t)q->s->config->observer_election_delay_ms));
     q->look_at = mono_add_ms(q->s->now.mono, delay_ms);
 }
 
@@ -366,7 +386,9 @@ static void leave_role(struct quorum *q) {
 
 /* A voter that has lost what it once acknowledged must not help to elect someone who lacks it, too. It can only join a leader
  * that others have made. An ensemble in which nobody has a history is a new one. */
-bool quorum_untrusted(const struct quorum *q) { return q->marked || (q->no_history && q->history_seen); }
+bool quorum_untrusted(const struct quorum *q) {
+    return q->marked || (q->no_history && (q->history_seen || !q->s->config->db_autocreate));
+}
 
 struct marking {
     struct log_cmd cmd;
@@ -420,7 +442,12 @@ static void start_election(struct quorum *q) {
     struct link_address *own = mem_calloc((size_t)self->address_count, sizeof *own);
     for (int i = 0; i < self->address_count; i++)
         own[i] = (struct link_address){self->addresses[i].host, self->addresses[i].election_port};
-    struct mesh_options mesh = {.sid = q->sid, .addresses = own, .address_count = self->address_count};
+    struct mesh_options mesh = {.sid = q->sid,
+                                .addresses = own,
+                                .address_count = self->address_count,
+                                .multi_address = c->multi_address_enabled,
+                                .connect_timeout_ms = c->election_connect_timeout_ms,
+                                .handshake_timeout_ms = i64_max(c->election_read_timeout_ms, 0)};
     struct election_options election = {.sid = q->sid,
                                         .observer = self->observer,
                                         .min_interval_ms = c->notification_interval_min_ms,
@@ -431,10 +458,70 @@ static void start_election(struct quorum *q) {
     mem_free(own);
 }
 
+/* An observer may do without a log. What it has acknowledged as an epoch says nothing about what is on its disk, so it must
+ * never vote for that. */
+static bool keeps_no_log(const struct quorum *q) { return quorum_observer(q) && !q->s->config->sync_enabled; }
+
+/* Before an epoch file makes it look as if there were a history. */
+static void mark_if_needed(struct quorum *q) {
+    if (q->marked || !(quorum_observer(q) ? keeps_no_log(q) : quorum_untrusted(q)))
+        return;
+    order_marking(q, run_mark);
+    q->marked = true;
+}
+
+static void own_disk_loaded(struct log_cmd *cmd) {
+    struct reload *r = CONTAINER_OF(cmd, struct reload, cmd);
+    struct server *s = r->s;
+    if (cmd->err != 0) {
+        server_fail(s, "what is on the disk could not be loaded: %s",
+                    r->result.status != RECOVERY_OK && r->result.message[0] ? r->result.message : strerror(-cmd->err));
+    } else {
+        reload_swap(r);
+        quorum_reload_config(s->quorum);
+    }
+    reload_free(r);
+    mem_free(r);
+}
+
+/* It is no observer any more: its log must have no gap. */
+static void back_to_own_disk(struct quorum *q) {
+    struct server *s = q->s;
+    if (!reload_possible(s))
+        return;
+    log_info("0x%" PRIx64 " is not in the log: back to what is", (uint64_t)s->last_applied);
+    struct reload *r = mem_calloc(1, sizeof *r);
+    r->s = s;
+    r->zxid = s->last_applied;
+    r->cmd.done = own_disk_loaded;
+    reload_submit(r);
+}
+
+/* A reconfiguration has said who leads. If that comes to nothing there is an election after all. */
+static bool follow_appointed(struct quorum *q) {
+    int64_t sid = q->appointed;
+    q->appointed = -1;
+    if (sid == -1 || qconfig_voter_bit(q->committed, sid) == 0 || (sid == q->sid && quorum_untrusted(q)))
+        return false;
+    struct vote v = {.leader = sid,
+                     .zxid = q->s->last_applied,
+                     .election_epoch = election_clock(q->election),
+                     .peer_epoch = q->epochs.current};
+    enum peer_state state = sid == q->sid ? PEER_LEADING : quorum_observer(q) ? PEER_OBSERVING : PEER_FOLLOWING;
+    log_info("server %" PRId64 " leads, says the new configuration", sid);
+    election_serving(q->election, state, &v);
+    decided(q, state, &v);
+    return true;
+}
+
 static void look(struct quorum *q) {
     struct server *s = q->s;
     if (s->orders_pending != 0 || !server_settle(s) || mono_diff_us(q->look_at, s->now.mono) > 0)
         return;
+    if (s->unlogged && !keeps_no_log(q)) {
+        back_to_own_disk(q);
+        return;
+    }
     if (quorum_observer(q) != q->election_observes) {
         mesh_free(q->mesh);
         election_free(q->election);
@@ -443,6 +530,8 @@ static void look(struct quorum *q) {
     }
     q->phase = QUORUM_LOOKING;
     q->looking_since = s->now.mono;
+    if (follow_appointed(q))
+        return;
     metric_count(&s->metrics, METRIC_LOOKING_COUNT, 1);
     log_info("looking for a leader, at 0x%" PRIx64 " of epoch %" PRId64, (uint64_t)s->last_applied, q->epochs.current);
     begin_round(q);
@@ -451,6 +540,7 @@ static void look(struct quorum *q) {
 static void take_role(struct quorum *q) {
     struct metrics *metrics = &q->s->metrics;
     q->decided = false;
+    q->s->logless = keeps_no_log(q);
     metric_sample(metrics, METRIC_ELECTION_TIME, (uint64_t)mono_diff_us(q->s->now.mono, q->looking_since) / 1000);
     if (q->decided_state == PEER_LEADING) {
         q->phase = QUORUM_LEADING;
@@ -458,6 +548,7 @@ static void take_role(struct quorum *q) {
         leader_new(q);
     } else {
         q->phase = QUORUM_LEARNING;
+        mark_if_needed(q);
         log_info("%s %" PRId64, q->decided_state == PEER_OBSERVING ? "observing" : "following", q->leader_sid);
         learner_new(q, q->leader_sid);
     }
@@ -532,7 +623,8 @@ struct quorum *quorum_new(struct server *s, struct qconfig *config, int64_t sid,
     q->links = links;
     q->links_ctx = links_ctx;
     q->epochs = epochs;
-    q->leader_sid = -1;
+    q->leader_sid = q->appointed = -1;
+    q->unavailable_since = s->now.mono;
     q->phase = QUORUM_SETTLING;
     q->no_history = s->last_applied == 0 && epochs.accepted == 0;
     q->marked = store_is_marked(s->env.disk);
@@ -575,4 +667,9 @@ void quorum_view(const struct quorum *q, struct quorum_view *v) {
         v->state = v->observes ? "observing" : "following";
         v->phase = learner_phase(q->learner);
     }
+}
+
+void quorum_each_learner(const struct quorum *q, quorum_visit *visit, void *ctx) {
+    if (q->leader != NULL)
+        leader_each_learner(q->leader, visit, ctx);
 }

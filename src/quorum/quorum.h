@@ -42,4 +42,16 @@ struct quorum_view {
 };
 void quorum_view(const struct quorum *q, struct quorum_view *v);
 
+/* The learners of a leader, one by one. */
+struct quorum_learner {
+    int64_t sid;
+    bool observer;
+    bool synced;
+    uint64_t unsent_bytes;   /* handed to the network and not sent yet */
+    int64_t unacknowledged;  /* proposals; of followers that have the history */
+};
+typedef void quorum_visit(void *ctx, const struct quorum_learner *learner);
+/* Nothing happens on a member that does not lead. */
+void quorum_each_learner(const struct quorum *q, quorum_visit *visit, void *ctx);
+
 #endif

@@ -44,9 +44,11 @@ struct quorum {
     bool no_history, marked, history_seen;
 
     int64_t leader_sid; /* -1 = none */
+    int64_t appointed;  /* whom a reconfiguration makes the leader of the next role, without an election; -1 = nobody */
     bool decided;       /* the election has ended; quorum_turn takes the role */
     int decided_state;  /* enum peer_state */
     struct monotime looking_since;
+    struct monotime unavailable_since; /* the start, or the end of the last role that served */
 };
 
 /* The role has failed or ended: logged with the reason, carried out by the next quorum_turn. */
@@ -93,5 +95,8 @@ void leader_accepted(struct leader *l, struct link *link);
 void leader_turn(struct leader *l);
 struct monotime leader_next_wake(const struct leader *l);
 void leader_view(const struct leader *l, struct quorum_view *v);
+void leader_each_learner(const struct leader *l, quorum_visit *visit, void *ctx);
+/* One of those who elected us looks for a leader again. */
+void leader_supporter_looking(struct leader *l, int64_t sid);
 
 #endif

@@ -481,9 +481,7 @@ static bool provider_listed(const struct config *c, const char *class) {
 }
 
 static void resolve_ensemble(struct config *c) {
-    if (c->connect_limit_ticks == 0)
-        c->connect_limit_ticks = c->init_limit_ticks;
-    if (c->election_read_timeout_ms == -1)
+    if (c->election_read_timeout_ms <= 0)
         c->election_read_timeout_ms = ticks(c, c->sync_limit_ticks);
     if (c->notification_interval_max_ms < c->notification_interval_min_ms)
         c->notification_interval_max_ms = c->notification_interval_min_ms;

@@ -142,16 +142,16 @@ struct config {
     int64_t server_id;                    /* content of the file myid, by whoever reads it; 1 on a standalone server */
     bool standalone_enabled;              /* standaloneEnabled */
     char *dynamic_config_file;            /* dynamicConfigFile */
-    bool enable_eager_acl_check;          /* enableEagerACLCheck: on followers; not used yet */
+    bool enable_eager_acl_check;          /* enableEagerACLCheck: writes are refused before they take a zxid */
     int init_limit_ticks;                 /* initLimit: 0 = unset, which an ensemble does not accept */
     int sync_limit_ticks;                 /* syncLimit: as initLimit */
-    int connect_limit_ticks;              /* connectToLearnerMasterLimit: 0 until config_resolve makes it initLimit */
+    int connect_limit_ticks;              /* connectToLearnerMasterLimit: 0 = two seconds, initLimit at the most */
     enum config_peer_type peer_type;      /* peerType: what the members say is stronger */
     int election_alg;                     /* electionAlg: always 3 */
     bool quorum_listen_on_all_ips;        /* quorumListenOnAllIPs: election and quorum port */
     bool multi_address_enabled;           /* multiAddress.enabled: a member may have several addresses */
     int election_connect_timeout_ms;      /* cnxTimeout: for connecting to an election port */
-    int election_read_timeout_ms;         /* quorumCnxnTimeoutMs: -1 until config_resolve makes it syncLimit */
+    int election_read_timeout_ms;         /* quorumCnxnTimeoutMs: -1 or 0 until config_resolve makes it syncLimit */
     int election_bind_retries;            /* electionPortBindRetry: 0 = for ever */
     bool election_tcp_keepalive;          /* tcpKeepAlive: on election connections */
     int notification_interval_min_ms;     /* fastleader.minNotificationInterval */
@@ -168,6 +168,7 @@ struct config {
     bool force_snapshot_sync;             /* forceSnapshotSync: a leader sends nothing but snapshots */
     int max_snapshot_syncs;               /* leader.maxConcurrentSnapSyncs: learners at a time */
     int max_diff_syncs;                   /* leader.maxConcurrentDiffSyncs: learners at a time */
+    int ack_latency_every;                /* leader.ackLoggingFrequency: transactions per sample; <= 0 = off */
     bool db_autocreate;                   /* db.autocreate: a member with an empty database may vote */
 
     struct config_entry *entries; /* lines kept as text, in order of first appearance */

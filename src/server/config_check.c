@@ -58,6 +58,10 @@ static void adopt_client_address(struct config *c, const struct config_entry *e,
 void config_adopt_self(struct config *c, const struct qserver *self, struct config_log *log) {
     struct config_entry e = {.name = (char *)"our own server line", .origin = (char *)"members", .value = NULL};
     adopt_client_address(c, &e, self, log);
+    if (config_is_set(c, "peerType") && (c->peer_type == CONFIG_PEER_OBSERVER) != self->observer)
+        config_log_add(log, CONFIG_WARNING, "%s: peerType is %s, but server.%lld is %s in the list of servers, which counts",
+                       place(c, "peerType"), c->peer_type == CONFIG_PEER_OBSERVER ? "observer" : "participant",
+                       (long long)self->sid, self->observer ? "an observer" : "a participant");
     if (c->port == 0)
         config_log_add(log, CONFIG_ERROR, "members: clientPort is not set, and server.%lld names no client port",
                        (long long)self->sid);

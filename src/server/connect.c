@@ -100,6 +100,7 @@ void connect_reply(struct server *s, struct conn *c, struct session *session) {
 static void renew(struct server *s, struct conn *c, const struct connect_request *req, int32_t timeout_ms) {
     struct session *session = session_find(&s->sessions, req->session_id);
     uint8_t password[PASSWORD_BYTES];
+    metric_count(&s->metrics, METRIC_CONNECTION_REVALIDATE_COUNT, 1);
     /* Whoever holds the session's connection loses it, even before the password is looked at: ZooKeeper's order. */
     if (session != NULL && session->conn != NULL) {
         struct conn *old = session->conn;

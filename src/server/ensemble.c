@@ -34,6 +34,9 @@ void server_serve(struct server *s, const struct role_ops *role) {
     sessions_touch_all(&s->sessions, s->now);
     s->last_turn = s->now.mono;
     s->state = SERVER_RUNNING;
+    /* Logs without one were taken as they are (snapshot.trust.empty). */
+    if (s->good_snapshot < 0)
+        snapshotter_request(s);
     log_info("serving clients, %s", role->mode);
 }
 
@@ -156,6 +159,7 @@ void reload_swap(struct reload *r) {
     s->txns_since_snapshot = from->txns_since_snapshot;
     s->log_bytes_since_snapshot = from->log_bytes_since_snapshot;
     s->roll_next = true;
+    s->unlogged = false;
     struct disposal *d = mem_calloc(1, sizeof *d);
     d->job.run = run_disposal;
     d->job.done = disposal_done;

@@ -320,6 +320,10 @@ static void handle_write(struct server *s, struct conn *c, int32_t xid, int32_t 
         refuse(s, c, xid, op, ZK_QUOTA_EXCEEDED);
         return;
     }
+    if (s->config->enable_eager_acl_check && !s->role->standalone && prepare_denied(s, c, op, body)) {
+        refuse(s, c, xid, op, ZK_NO_AUTH);
+        return;
+    }
     if (!s->role->orders) {
         forward(s, c, xid, op, body);
         return;
@@ -366,6 +370,11 @@ static bool admitted(struct server *s, struct conn *c, int32_t xid) {
     return false;
 }
 
+/* A leader that is to have no clients of its own. */
+static bool leads_only(const struct server *s) {
+    return s->role->orders && !s->role->standalone && !s->config->leader_serves;
+}
+
 void server_conn_frame(struct server *s, struct conn *c, const uint8_t *frame, size_t len, struct now now) {
     s->now = now;
     c->received++;
@@ -373,7 +382,8 @@ void server_conn_frame(struct server *s, struct conn *c, const uint8_t *frame, s
     s->metrics.packets_received++;
     if (len > s->metrics.request_max_bytes)
         s->metrics.request_max_bytes = len;
-    if (s->state != SERVER_RUNNING) {
+    if (s->state != SERVER_RUNNING || leads_only(s)) {
+        metric_count(&s->metrics, METRIC_CNXN_CLOSED_WITHOUT_ZK_SERVER_RUNNING, 1);
         conn_close_later(c, CONN_CLOSE_NOW);
         return;
     }

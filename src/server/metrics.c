@@ -31,6 +31,9 @@ static void free_parts(struct metrics *m) {
     for (size_t i = 0; i < m->quota_exceeded_count; i++)
         mem_free(m->quota_exceeded[i].name);
     mem_free(m->quota_exceeded);
+    for (size_t i = 0; i < m->ack_latency_count; i++)
+        mem_free(m->ack_latency[i]);
+    mem_free(m->ack_latency);
 }
 
 void metrics_free(struct metrics *m) { free_parts(m); }
@@ -151,4 +154,23 @@ void metrics_quota_exceeded(struct metrics *m, struct slice path) {
         memcpy(entry->name, top.data, top.len);
     entry->name[top.len] = '\0';
     entry->count = 1;
+}
+
+static struct metric_of_server *ack_latency_of(struct metrics *m, int64_t sid) {
+    for (size_t i = 0; i < m->ack_latency_count; i++)
+        if (m->ack_latency[i]->sid == sid)
+            return m->ack_latency[i];
+    struct metric_of_server *fresh = mem_alloc(sizeof *fresh);
+    fresh->sid = sid;
+    fresh->ms = (struct metric_basic){0};
+    histogram_reset(&fresh->quantiles);
+    m->ack_latency = mem_realloc(m->ack_latency, (m->ack_latency_count + 1) * sizeof(struct metric_of_server *));
+    m->ack_latency[m->ack_latency_count++] = fresh;
+    return fresh;
+}
+
+void metrics_ack_latency(struct metrics *m, int64_t sid, uint64_t ms) {
+    struct metric_of_server *of = ack_latency_of(m, sid);
+    metric_basic_add(&of->ms, ms);
+    histogram_add(&of->quantiles, ms);
 }

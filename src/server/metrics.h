@@ -170,6 +170,13 @@ struct metrics {
     int64_t proposal_last, proposal_min, proposal_max; /* the same of a leader's proposals */
     uint64_t auth_failed;
     uint64_t fsync_threshold_exceeded;
+    /* of a leader: how long acknowledgements take, by the server that sends them */
+    struct metric_of_server {
+        int64_t sid;
+        struct metric_basic ms;
+        struct histogram quantiles;
+    } **ack_latency;
+    size_t ack_latency_count;
     /* our own */
     uint64_t request_max_bytes, children_max;
     uint64_t loop_turn_max_us; /* longest turn of the event loop */
@@ -207,5 +214,6 @@ void metrics_response_size(struct metrics *m, uint64_t bytes);
 void metrics_children_size(struct metrics *m, uint32_t count);
 void metric_watches_fired(struct metrics *m, enum event_type type, uint64_t count);
 void metrics_quota_exceeded(struct metrics *m, struct slice path);
+void metrics_ack_latency(struct metrics *m, int64_t sid, uint64_t ms);
 
 #endif

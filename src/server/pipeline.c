@@ -48,8 +48,10 @@ void pipeline_propose(struct server *s, struct request *r, size_t offset, size_t
     r->offset = offset;
     r->len = len;
     b->refs++;
-    if (b->count++ == 0)
+    if (b->count++ == 0) {
         b->cmd.first_zxid = r->zxid;
+        b->opened = s->now.mono;
+    }
     b->cmd.last_zxid = r->zxid;
     list_push(&s->outstanding, &r->txn_link);
     s->outstanding_count++;
@@ -67,6 +69,12 @@ struct slice request_payload(const struct request *r) {
     return (struct slice){(const char *)r->batch->data.data + r->offset, r->len};
 }
 
+uint64_t request_age_ms(const struct server *s, const struct request *r) {
+    struct slice payload = request_payload(r);
+    struct jute_in in = jute_in(payload.data, payload.len);
+    return (uint64_t)i64_max(0, s->now.wall_ms - txn_header_get(&in).time_ms);
+}
+
 void pipeline_accept(struct server *s, zxid_t zxid, struct slice payload) {
     struct request *r = request_new(s, NULL, REQUEST_WRITE, 0, OP_ERROR, 0);
     struct buf *b = &pipeline_batch(s)->data;
@@ -77,6 +85,10 @@ void pipeline_accept(struct server *s, zxid_t zxid, struct slice payload) {
     s->last_prepared = zxid;
     r->zxid = zxid;
     pipeline_propose(s, r, offset, payload.len);
+}
+
+static uint64_t ms_since(const struct server *s, struct monotime then) {
+    return (uint64_t)i64_max(0, mono_diff_us(s->now.mono, then)) / 1000;
 }
 
 static void submit(struct server *s, struct batch *b) {
@@ -95,12 +107,28 @@ static void submit(struct server *s, struct batch *b) {
     s->env.log_submit(s->env.ctx, cmd);
 }
 
+/* A start begins where the log ends, and the leader has the rest. */
+static void skip_log(struct server *s) {
+    struct batch *b = s->filling;
+    s->filling = NULL;
+    s->roll_next = s->roll_next || b->roll;
+    s->unlogged = true;
+    s->logged = b->cmd.last_zxid;
+    batch_unref(s, b);
+    s->role->logged(s, s->logged);
+}
+
 void pipeline_submit(struct server *s) {
     if (s->writing != NULL || s->filling == NULL || s->filling->count == 0 || s->state == SERVER_FAILED)
         return;
+    if (s->logless) {
+        skip_log(s);
+        return;
+    }
     if (s->disk_full && mono_diff_us(s->disk_retry, s->now.mono) > 0)
         return;
     metric_sample(&s->metrics, METRIC_SYNC_PROCESSOR_BATCH_SIZE, s->filling->count);
+    metric_sample(&s->metrics, METRIC_SYNC_PROCESSOR_QUEUE_TIME_MS, ms_since(s, s->filling->opened));
     submit(s, s->filling);
 }
 
@@ -169,6 +197,7 @@ static void shed_growth(struct server *s, struct batch *b) {
     to->roll = b->roll;
     to->count = b->count;
     to->cmd = b->cmd;
+    to->opened = b->opened;
     LIST_FOREACH(r, &s->outstanding, struct request, txn_link) {
         if (r->batch != b)
             continue; /* committed already, not applied yet */
@@ -264,6 +293,8 @@ void pipeline_append_done(struct server *s, struct log_cmd *cmd) {
         s->roll_next = true;
     metric_sample(&s->metrics, METRIC_FSYNCTIME, (uint64_t)cmd->sync_us / 1000);
     metric_sample(&s->metrics, METRIC_SYNC_PROCESSOR_QUEUE_FLUSH_TIME_MS, (uint64_t)cmd->sync_us / 1000);
+    if (b->count != 0)
+        metric_sample(&s->metrics, METRIC_SYNC_PROCESSOR_QUEUE_AND_FLUSH_TIME_MS, ms_since(s, b->opened));
     metric_basic_add(&s->metrics.fsync_us, (uint64_t)cmd->sync_us);
     if (cmd->sync_us / 1000 > s->config->fsync_warning_threshold_ms) {
         s->metrics.fsync_threshold_exceeded++;
@@ -346,6 +377,17 @@ void server_synced(struct server *s, struct request *r) {
         request_run_reads(s, r->conn);
 }
 
+static zxid_t refusal_zxid(const struct server *s, const struct request *r) {
+    switch (r->error) {
+    case ZK_UNIMPLEMENTED:
+        return -1;
+    case ZK_NO_AUTH: /* enableEagerACLCheck */
+        return 0;
+    default:
+        return s->last_applied;
+    }
+}
+
 void request_run_reads(struct server *s, struct conn *c) {
     while (!list_empty(&c->requests)) {
         struct request *r = LIST_FIRST(&c->requests, struct request, conn_link);
@@ -353,7 +395,7 @@ void request_run_reads(struct server *s, struct conn *c) {
             break;
         /* Nobody is answered on a connection that closes, but what is behind goes on. */
         if (c->close == CONN_OPEN && r->kind == REQUEST_REFUSED)
-            conn_reply_header(c, r->xid, r->error == ZK_UNIMPLEMENTED ? -1 : s->last_applied, r->error);
+            conn_reply_header(c, r->xid, refusal_zxid(s, r), r->error);
         else if (c->close == CONN_OPEN)
             reads_execute(s, c, r->xid, r->op, (struct slice){(const char *)r->body, r->body_len}, r->identities);
         request_done(s, r);
@@ -414,18 +456,32 @@ static void apply_first(struct server *s) {
         request_run_reads(s, c);
 }
 
+/* In an ensemble: what was committed and waited, and what of it was applied in this turn. */
+static void note_applied(struct server *s, uint64_t waiting, uint64_t applied) {
+    if (s->quorum == NULL || applied == 0)
+        return;
+    metric_count(&s->metrics, METRIC_REQUEST_COMMIT_QUEUED, applied);
+    metric_sample(&s->metrics, METRIC_WRITE_COMMIT_PROC_REQ_QUEUED, waiting);
+    metric_sample(&s->metrics, METRIC_COMMIT_COMMIT_PROC_REQ_QUEUED, applied);
+    metric_sample(&s->metrics, METRIC_WRITE_COMMIT_PROC_ISSUED, applied);
+}
+
 bool pipeline_apply(struct server *s) {
     /* Bounded by count and bytes rather than by a clock, which the core does not read. */
     size_t bytes = 0;
     unsigned count = 0;
+    uint64_t waiting = s->outstanding_count, applied = 0;
     while (!list_empty(&s->outstanding)) {
         struct request *r = LIST_FIRST(&s->outstanding, struct request, txn_link);
         if (r->zxid > s->committed)
             break;
-        if (count >= APPLY_SLICE_TXNS || bytes > APPLY_SLICE_BYTES)
+        if (count >= APPLY_SLICE_TXNS || bytes > APPLY_SLICE_BYTES) {
+            note_applied(s, waiting, applied);
             return true;
+        }
         uint64_t nodes = tree_count(s->tree);
         bytes += r->len;
+        applied++;
         apply_first(s);
         /* The end of a session is one small transaction that can delete many znodes. */
         uint64_t left = tree_count(s->tree);
@@ -435,6 +491,7 @@ bool pipeline_apply(struct server *s) {
         s->digest_unknown = false;
         s->prepared_digest = tree_digest(s->tree);
     }
+    note_applied(s, waiting, applied);
     if (count != 0)
         server_resume_paused(s);
     return false;

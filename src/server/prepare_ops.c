@@ -355,6 +355,19 @@ static int prepare_check(struct server *s, struct request *r, const struct op *o
     return ZK_OK;
 }
 
+bool prepare_denied(const struct server *s, const struct conn *c, int32_t type, struct slice body) {
+    struct op op = {.type = type, .ttl = -1};
+    struct jute_in in = jute_in(body.data, body.len);
+    int32_t wanted = type == OP_DELETE ? PERM_DELETE : type == OP_SET_DATA ? PERM_WRITE : type == OP_SET_ACL ? PERM_ADMIN : PERM_CREATE;
+    bool on_parent = type == OP_CREATE || type == OP_CREATE2 || type == OP_DELETE;
+    if (!on_parent && type != OP_SET_DATA && type != OP_SET_ACL)
+        return false;
+    if (!op_decode(&in, &op) || !path_usable(op.path))
+        return false;
+    const struct znode *n = tree_find(s->tree, on_parent ? path_parent(op.path) : op.path);
+    return n != NULL && !auth_allowed(&s->auth, tree_acls(s->tree), n->acl, wanted, &c->identities, c->identities.count);
+}
+
 int op_prepare(struct server *s, struct request *r, const struct op *op, zxid_t zxid, struct txn *txn) {
     switch (op->type) {
     case OP_CREATE:

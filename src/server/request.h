@@ -17,6 +17,7 @@ struct batch {
     uint32_t refs;   /* requests not applied yet, plus one while it is filled or written */
     uint32_t count;  /* transactions */
     bool roll;       /* starts a new log file */
+    struct monotime opened; /* when its first transaction came */
     struct iovec iov;
     struct log_cmd cmd;
 };

@@ -92,6 +92,8 @@ struct server {
     struct batch *filling; /* the batch that grows while another is written; NULL = none */
     struct batch *writing;
     struct batch *spare;
+    bool logless;          /* an observer that keeps nothing on its disk (syncEnabled) */
+    bool unlogged;         /* so the disk lacks some of what is in memory */
     unsigned orders_pending; /* LOG_CMD_ATOMIC and _CALL under way */
     bool roll_next;        /* the next batch starts a new log file */
     uint64_t txns_since_snapshot, snapshot_at_txns;
@@ -201,6 +203,8 @@ bool pipeline_apply(struct server *s);
 struct request *request_new(struct server *s, struct conn *c, enum request_kind kind, int32_t xid, int32_t op, size_t body_len);
 /* The transaction of a proposed request, as it stands in the log. Valid until it is applied. */
 struct slice request_payload(const struct request *r);
+/* By the clocks of both: how long ago the leader prepared it, in ms; never negative. */
+uint64_t request_age_ms(const struct server *s, const struct request *r);
 /* Takes over a transaction that the leader has ordered: it goes to the log, and is applied once it is committed. */
 void pipeline_accept(struct server *s, zxid_t zxid, struct slice payload);
 /* A sync of role->sync is confirmed: it is answered behind what came before it. It and others may be gone afterwards. */
@@ -224,6 +228,8 @@ void prepare_create_session(struct server *s, struct request *r, int32_t timeout
 bool prepare_multi_any(struct slice body, bool (*test)(int32_t op));
 /* True if the body of a write request of this type decodes. stat_results: as in struct request, for a multi. */
 bool prepare_decodes(int32_t type, struct slice body, struct buf *stat_results);
+/* True if the client may not write this, as far as the applied tree says (enableEagerACLCheck). */
+bool prepare_denied(const struct server *s, const struct conn *c, int32_t type, struct slice body);
 /* The server's own delete of a container or TTL node. */
 void prepare_delete_container(struct server *s, struct slice path);
 /* Forgets the pending changes of a request that has been applied. */

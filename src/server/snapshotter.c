@@ -391,7 +391,7 @@ static void next_thresholds(struct server *s) {
 /* Before a role has begun nobody knows whether the tree is committed (E27). On a full disk diskguard decides: a roll would
  * take space, and a snapshot is worth it only if something can go then. */
 void snapshotter_check_trigger(struct server *s) {
-    if (diskguard_critical(s) || s->state == SERVER_WAITING)
+    if (diskguard_critical(s) || s->state == SERVER_WAITING || s->logless)
         return;
     if (s->snapshot_at_txns == 0)
         next_thresholds(s);

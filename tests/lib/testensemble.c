@@ -100,6 +100,7 @@ static struct link *dial(void *ctx, const struct link_address *addresses, int co
     t->link.owner = owner;
     t->due_ms = now_ms(e) + e->delay_ms;
     t->give_up_ms = now_ms(e) + timeout_ms;
+    e->dial_timeout_ms[t->port] = timeout_ms;
     return &t->link;
 }
 

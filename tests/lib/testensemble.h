@@ -28,6 +28,7 @@ struct testensemble {
     struct now now;
     struct list links; /* of all members */
     bool listening[TESTENSEMBLE_MAX + 1][2];
+    int64_t dial_timeout_ms[2]; /* of the last link that was dialled */
     struct testpeer *peers[TESTENSEMBLE_MAX + 1]; /* in the place of a member that is not up */
 };
 

@@ -1114,13 +1114,13 @@ START_TEST(limits_of_an_ensemble) {
 END_TEST
 
 START_TEST(options_of_ensembles) {
-    load("initLimit=10\nsyncLimit=5\ntickTime=2000\npeerType=OBSERVER\nleaderServes=no\nsnapshotSizeFactor=-1\n"
+    load("initLimit=10\nsyncLimit=5\ntickTime=2000\npeerType=OBSERVER\nleaderServes=no\nsnapshotSizeFactor=-1\nquorumCnxnTimeoutMs=0\n"
          "syncEnabled=true\nobserver.syncEnabled=false");
     ASSERT_SILENT();
     config_resolve(&cfg);
     ck_assert_int_eq(cfg.init_limit_ticks, 10);
     ck_assert_int_eq(cfg.sync_limit_ticks, 5);
-    ck_assert_int_eq(cfg.connect_limit_ticks, 10);
+    ck_assert_int_eq(cfg.connect_limit_ticks, 0);
     ck_assert_int_eq(cfg.election_read_timeout_ms, 10000);
     ck_assert_int_eq(cfg.peer_type, CONFIG_PEER_OBSERVER);
     ck_assert_int_eq(cfg.election_alg, 3);
