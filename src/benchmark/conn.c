@@ -23,7 +23,7 @@ static struct bench *bench_of(const struct conn *c) { return c->pool->bench; }
 
 static const struct server_address *server_of(const struct conn *c) {
     struct bench *b = bench_of(c);
-    return &b->servers[c->index % b->server_count];
+    return &b->servers[c->server % b->server_count];
 }
 
 static void set_state(struct conn *c, enum conn_state state) {
@@ -36,9 +36,12 @@ void conn_init(struct conn *c, struct pool *pool, uint32_t index, int priority) 
     memset(c, 0, sizeof *c);
     c->pool = pool;
     c->index = index;
+    c->server = index;
     c->priority = priority;
     c->fd = -1;
 }
+
+void conn_next_server(struct conn *c) { c->server++; }
 
 void conn_drop(struct conn *c) {
     if (c->state == CONN_CLOSED)

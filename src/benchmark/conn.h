@@ -35,6 +35,7 @@ struct conn_handler {
 struct conn {
     struct pool *pool;
     uint32_t index; /* in the pool */
+    size_t server;  /* which one it connects to; they are counted round and round */
     int priority;   /* of its events */
     enum conn_state state;
     int fd;              /* -1 = none */
@@ -57,6 +58,8 @@ struct conn {
     uint64_t user;     /* free for the test */
 };
 
+/* The next conn_open tries another server. */
+void conn_next_server(struct conn *c);
 /* priority is one of BENCH_PRIORITY_... */
 void conn_init(struct conn *c, struct pool *pool, uint32_t index, int priority);
 /* Frees what the connection holds, closing it without ceremony if it is open. */

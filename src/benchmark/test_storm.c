@@ -1,7 +1,8 @@
 /* Reconnect storm: many sessions with watches lose their server and come back all at once.
  *
  * 1. Open the clients and set their watches; open a few probes, sessions without watches.
- * 2. Say "ready" and wait until the server goes away. Whoever started us restarts it.
+ * 2. Say "ready" and wait until the server goes away. Whoever started us restarts it, or has killed one of several: then
+ *    connections that fail go on to the next one.
  * 3. The probes try to connect every few milliseconds. When the first one has its session back, the clock starts.
  * 4. All clients connect at once, resume their sessions and send setWatches2; one that fails tries again a moment
  * later, as any client would. Meanwhile the probes ping: nobody should have to wait for the crowd.
@@ -150,6 +151,7 @@ static void on_client_lost(struct conn *c, bool expired, const char *why) {
             s->backs--;
         }
         s->retries++;
+        conn_next_server(c);
         int64_t now_ns = clock_ns();
         enqueue(s, c->index, now_ns + RETRY_MS * NS_PER_MS);
         schedule_connects(s, now_ns);
@@ -184,6 +186,7 @@ static void on_probe_lost(struct conn *c, bool expired, const char *why) {
         s->lost_sessions++;
         conn_forget_session(c);
     }
+    conn_next_server(c);
     note_down(s);
 }
 
@@ -213,8 +216,10 @@ static void on_probe_event(evutil_socket_t fd, short what, void *arg) {
                 ping(c);
             continue;
         }
-        if (c->state != CONN_CLOSED && now_ns - c->opened_ns > (int64_t)PROBE_PATIENCE_MS * NS_PER_MS)
+        if (c->state != CONN_CLOSED && now_ns - c->opened_ns > (int64_t)PROBE_PATIENCE_MS * NS_PER_MS) {
             conn_drop(c);
+            conn_next_server(c);
+        }
         if (c->state == CONN_CLOSED)
             conn_open(c);
     }
