@@ -941,8 +941,10 @@ void learner_turn(struct learner *l) {
     else if (l->state == LEARNER_RELOAD_WAIT)
         try_reload(l);
     bool waits = l->state != LEARNER_DIALLING && l->state != LEARNER_RETRYING && !busy(l);
-    if (waits && mono_diff_us(now.mono, l->deadline) >= 0)
+    if (waits && mono_diff_us(now.mono, l->deadline) >= 0) {
+        l->q->silent_sid = l->leader_sid;
         quorum_leave(l->q, "nothing was heard from the leader");
+    }
 }
 
 struct monotime learner_next_wake(const struct learner *l) {

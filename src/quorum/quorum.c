@@ -238,7 +238,12 @@ static void send_notification(void *ctx, int64_t sid, const struct notification 
 
 static bool has_delivered(void *ctx) { return mesh_has_delivered(((struct quorum *)ctx)->mesh); }
 static void connect_all(void *ctx) { mesh_connect_all(((struct quorum *)ctx)->mesh); }
-static bool is_expected(void *ctx, int64_t sid) { return mesh_expected(((struct quorum *)ctx)->mesh, sid); }
+
+/* Who was silent as the leader may be so for long, and its connection may seem alive: it is not waited for. */
+static bool is_expected(void *ctx, int64_t sid) {
+    const struct quorum *q = ctx;
+    return sid != q->silent_sid && mesh_expected(q->mesh, sid);
+}
 
 static void decided(void *ctx, enum peer_state state, const struct vote *v) {
     struct quorum *q = ctx;
@@ -310,6 +315,8 @@ static void notification_received(void *ctx, int64_t sid, const uint8_t *data, s
     struct notification n;
     if (!notification_get(data, len, &n))
         return;
+    if (sid == q->silent_sid)
+        q->silent_sid = -1;
     note_history(q, sid, &n);
     election_received(q->election, sid, &n, q->s->now);
 }
@@ -623,7 +630,7 @@ struct quorum *quorum_new(struct server *s, struct qconfig *config, int64_t sid,
     q->links = links;
     q->links_ctx = links_ctx;
     q->epochs = epochs;
-    q->leader_sid = q->appointed = -1;
+    q->leader_sid = q->silent_sid = q->appointed = -1;
     q->unavailable_since = s->now.mono;
     q->phase = QUORUM_SETTLING;
     q->no_history = s->last_applied == 0 && epochs.accepted == 0;

@@ -44,6 +44,7 @@ struct quorum {
     bool no_history, marked, history_seen;
 
     int64_t leader_sid; /* -1 = none */
+    int64_t silent_sid; /* the leader that was last given up because it was silent, until it says something; -1 = none */
     int64_t appointed;  /* whom a reconfiguration makes the leader of the next role, without an election; -1 = nobody */
     bool decided;       /* the election has ended; quorum_turn takes the role */
     int decided_state;  /* enum peer_state */

@@ -259,6 +259,26 @@ START_TEST(deposed_leader_confirms_no_sync) {
 }
 END_TEST
 
+/* Its connections stay open: that the others do not wait for its vote, too, is what makes the limit. */
+START_TEST(silent_leader_is_replaced_in_time) {
+    struct testensemble *e = testensemble_new(3, 0, NULL);
+    int old = testensemble_elect(e), leader = old;
+    const struct config *c = e->servers[old]->server->config;
+    int64_t ms = 0, limit_ms = (int64_t)c->sync_limit_ticks * c->tick_time_ms + 100;
+    for (int sid = 1; sid <= 3; sid++)
+        e->cut[old][sid] = e->cut[sid][old] = sid != old;
+    for (; ms <= limit_ms && (leader == old || leader == 0); ms++) {
+        testensemble_run(e, 1);
+        leader = 0;
+        for (int sid = 1; sid <= 3; sid++)
+            if (sid != old && e->servers[sid]->server->quorum->leader != NULL && e->servers[sid]->server->state == SERVER_RUNNING)
+                leader = sid;
+    }
+    ck_assert_msg(ms <= limit_ms, "nobody leads after %lld ms", (long long)ms);
+    testensemble_free(e);
+}
+END_TEST
+
 /* A client does not wait for the answer to its sync. */
 static void sync_then_write(int (*member)(int leader)) {
     struct testensemble *e = testensemble_new(3, 0, NULL);
@@ -467,7 +487,8 @@ int main(void) {
     ADD(suite, "serve", three_elect_and_serve, observers_follow, sync_sees_what_was_written_elsewhere,
         followers_sleep_while_sessions_are_due, session_that_was_never_made,
         sync_with_a_write_behind_it_on_the_leader, sync_with_a_write_behind_it_on_a_follower,
-        syncs_that_are_never_answered, deposed_leader_confirms_no_sync, configuration_gets_a_version, session_moves_between_members);
+        syncs_that_are_never_answered, deposed_leader_confirms_no_sync, silent_leader_is_replaced_in_time,
+        configuration_gets_a_version, session_moves_between_members);
     ADD(suite, "away", first_followers_have_a_history, long_history_is_fed_in_pieces, leader_stops_and_comes_back,
         leader_is_killed_and_comes_back, leader_loses_power_and_comes_back,
         divergent_tail_is_forgotten, wiped_voter_elects_nobody, member_without_history_gets_a_snapshot,
