@@ -307,6 +307,21 @@ static void peer_send(void *ctx, struct link *link, const void *data, size_t len
         log_fatal("out of memory: %zu bytes for %s", len, l->link.peer);
 }
 
+static void bytes_left(const void *data, size_t len, void *ctx) {
+    (void)data;
+    (void)len;
+    link_bytes_unref(ctx);
+}
+
+static void peer_send_shared(void *ctx, struct link *link, struct link_bytes *b) {
+    struct peer *l = peer_of(link);
+    (void)ctx;
+    zassert(l->state == PEER_OPEN);
+    b->refs++;
+    if (evbuffer_add_reference(bufferevent_get_output(l->bev), b->data, b->len, bytes_left, b) != 0)
+        log_fatal("out of memory: %zu bytes for %s", b->len, l->link.peer);
+}
+
 static size_t peer_unsent(void *ctx, const struct link *link) {
     const struct peer *l = CONTAINER_OF(link, const struct peer, link);
     (void)ctx;
@@ -331,6 +346,7 @@ static void peer_pause(void *ctx, struct link *link, bool paused) {
 
 const struct link_ops peers_link_ops = {.dial = peer_dial,
                                         .send = peer_send,
+                                        .send_shared = peer_send_shared,
                                         .close = peer_close,
                                         .unsent = peer_unsent,
                                         .pause = peer_pause,

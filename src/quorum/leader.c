@@ -21,6 +21,8 @@
 #define FEED_CHUNK_BYTES (256u << 10)
 /* A learner that leaves so much unread comes back when it can keep up, and is fed at its own pace. */
 #define UNSENT_MAX (256u << 20)
+/* Fewer bytes are cheaper copied than shared. */
+#define SHARED_BYTES 2048
 #define PING_WAITING 0 /* zxid of pings before UPTODATE; the answer repeats it */
 /* Of the counter in a zxid: another epoch is due. */
 #define COUNTER_LIMIT (INT64_C(0xffffffff) - 100000)
@@ -122,6 +124,21 @@ static void send_bytes(struct member *m, const struct buf *b) {
     if (m->gone)
         return;
     m->leader->q->links->send(m->leader->q->links_ctx, m->link, b->data, b->len);
+}
+
+/* The same bytes to several: *shared, NULL before the first of them, is theirs in common, unless they are few. To be given back
+ * after the last one. */
+static void send_in_common(struct member *m, const struct buf *b, struct link_bytes **shared) {
+    const struct link_ops *links = m->leader->q->links;
+    if (b->len < SHARED_BYTES || links->send_shared == NULL) {
+        send_bytes(m, b);
+        return;
+    }
+    if (m->gone)
+        return;
+    if (*shared == NULL)
+        *shared = link_bytes_new(b->data, b->len);
+    links->send_shared(m->leader->q->links_ctx, m->link, *shared);
 }
 
 static void send_packet(struct member *m, int32_t type, zxid_t zxid, struct slice data) {
@@ -599,6 +616,7 @@ static void answer_syncs_before(struct leader *l, zxid_t zxid) {
 }
 
 static void publish_commit(struct leader *l, const struct request *r) {
+    struct link_bytes *shared = NULL;
     struct buf *b = &l->packet;
     struct member *m;
     answer_syncs_before(l, r->zxid);
@@ -613,8 +631,9 @@ static void publish_commit(struct leader *l, const struct request *r) {
             continue;
         if (b->len == 0)
             put_proposal(b, PACKET_INFORM, r->zxid, request_payload(r));
-        send_bytes(m, b);
+        send_in_common(m, b, &shared);
     }
+    link_bytes_unref(shared);
 }
 
 /* I10, I11. */
@@ -634,6 +653,7 @@ static void try_commit(struct leader *l) {
 
 static void leader_proposed(struct server *s, struct request *r) {
     struct leader *l = s->quorum->leader;
+    struct link_bytes *shared = NULL;
     struct member *m;
     struct buf *b = &l->packet;
     if (l->uncommitted == NULL)
@@ -649,12 +669,13 @@ static void leader_proposed(struct server *s, struct request *r) {
     LIST_FOREACH(m, &l->members, struct member, link_in_leader) {
         if (!m->streams || m->observer)
             continue;
-        send_bytes(m, b);
+        send_in_common(m, b, &shared);
         if (m->lag_zxid == 0) {
             m->lag_zxid = r->zxid;
             m->lag_since = s->now.mono;
         }
     }
+    link_bytes_unref(shared);
     /* I21. With a margin for what is prepared before service has ended. */
     if (zxid_counter(r->zxid) >= COUNTER_LIMIT)
         quorum_leave(s->quorum, "the counter of epoch %" PRId64 " is used up", l->epoch);

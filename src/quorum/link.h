@@ -27,6 +27,18 @@ struct link_events {
     void (*closed)(struct link *l, const char *reason);
 };
 
+/* Bytes that several links send: whoever holds a reference may read them, the last one to give it back frees them. */
+struct link_bytes {
+    unsigned refs;
+    size_t len;
+    uint8_t data[];
+};
+
+/* A copy of the bytes, with one reference. */
+struct link_bytes *link_bytes_new(const void *data, size_t len);
+/* NULL allowed. */
+void link_bytes_unref(struct link_bytes *b);
+
 /* Embedded by whoever provides links. */
 struct link {
     const struct link_events *events;
@@ -47,6 +59,8 @@ struct link_ops {
     /* Copies the bytes; they leave in order, later. Not before the link is open. What is sent within one call of an event
      * leaves in one segment if it fits. */
     void (*send)(void *ctx, struct link *l, const void *data, size_t len);
+    /* As send, but takes a reference instead of a copy, until the bytes have left. NULL = there is only send. */
+    void (*send_shared)(void *ctx, struct link *l, struct link_bytes *b);
     /* What was sent before is still delivered if that works without waiting long. No more events come, and the link is
      * not to be used again; inside an event of this link it stays readable until the return. */
     void (*close)(void *ctx, struct link *l);

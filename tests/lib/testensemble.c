@@ -138,7 +138,12 @@ static void listen_on(void *ctx, enum link_port port, bool on) {
     e->listening[ts->sid][port] = on;
 }
 
-static const struct link_ops ops = {.dial = dial, .send = send_bytes, .close = close_link, .unsent = unsent,
+static void send_shared(void *ctx, struct link *l, struct link_bytes *b) {
+    CONTAINER_OF(l, struct testlink, link)->e->shared++;
+    send_bytes(ctx, l, b->data, b->len);
+}
+
+static const struct link_ops ops = {.dial = dial, .send = send_bytes, .send_shared = send_shared, .close = close_link, .unsent = unsent,
                                     .pause = pause_link, .listen = listen_on};
 
 static void tell_closed(struct testlink *t, const char *why) {

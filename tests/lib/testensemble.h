@@ -24,6 +24,7 @@ struct testensemble {
     int64_t delay_ms;
     /* What [from] sends to [to] is lost. Links that have lost something break when the cut is healed. */
     bool cut[TESTENSEMBLE_MAX + 1][TESTENSEMBLE_MAX + 1];
+    unsigned shared; /* sends of bytes that go to several */
     struct buf config;
     struct now now;
     struct list links; /* of all members */

@@ -207,7 +207,8 @@ static size_t op_unsent(void *ctx, const struct link *l) {
 static void op_pause(void *ctx, struct link *l, bool paused) { (void)ctx, (void)l, (void)paused; }
 static void op_listen(void *ctx, enum link_port port, bool on) { (void)ctx, (void)port, (void)on; }
 
-static const struct link_ops ops = {op_dial, op_send, op_close, op_unsent, op_pause, op_listen};
+static const struct link_ops ops = {.dial = op_dial, .send = op_send, .close = op_close, .unsent = op_unsent,
+                                    .pause = op_pause, .listen = op_listen};
 
 /* -------- one server -------- */
 

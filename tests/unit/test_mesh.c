@@ -92,7 +92,8 @@ static void op_listen(void *ctx, enum link_port port, bool on) {
     buf_printf(&((struct world *)ctx)->out, "listen %d\n", on);
 }
 
-static const struct link_ops ops = {op_dial, op_send, op_close, op_unsent, op_pause, op_listen};
+static const struct link_ops ops = {.dial = op_dial, .send = op_send, .close = op_close, .unsent = op_unsent,
+                                    .pause = op_pause, .listen = op_listen};
 
 static void on_frame(void *ctx, int64_t sid, const uint8_t *data, size_t len) {
     buf_printf(&((struct world *)ctx)->out, "from %lld \"%.*s\"\n", (long long)sid, (int)len, (const char *)data);

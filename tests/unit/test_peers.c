@@ -490,6 +490,39 @@ START_TEST(what_is_sent_together_arrives_together) {
 }
 END_TEST
 
+START_TEST(bytes_for_several) {
+    struct world *w = world_new();
+    struct end one = new_end(w), two = new_end(w);
+    struct end *first = connected(&one), *second = connected(&two);
+    size_t len = 3 * MIB;
+    uint8_t *data = mem_alloc(len);
+    for (size_t i = 0; i < len; i++)
+        data[i] = pattern(i + 1);
+    struct link_bytes *b = link_bytes_new(data, len);
+    uint8_t before = pattern(0);
+    for (struct end *e = &one; e != NULL; e = e == &one ? &two : NULL) {
+        ops->send(w->a, e->link, &before, 1);
+        ops->send_shared(w->a, e->link, b);
+        ops->send(w->a, e->link, "!", 1);
+    }
+    mem_free(data);
+    ck_assert_uint_eq(b->refs, 3);
+    run_until(w, first->received == len + 2 && second->received == len + 2);
+    ck_assert_uint_eq(first->got.data[0], before);
+    ck_assert_int_eq(memcmp(first->got.data + 1, b->data, len), 0);
+    ck_assert_uint_eq(first->got.data[len + 1], '!');
+    ck_assert_int_eq(memcmp(first->got.data, second->got.data, len + 2), 0);
+    run_until(w, b->refs == 1);
+    ops->send_shared(w->a, one.link, b);
+    ops->send_shared(w->a, two.link, b);
+    end_close(&one);
+    run_until(w, b->refs == 2 || b->refs == 1); /* delivered although the link is closed */
+    world_free(w);
+    ck_assert_uint_eq(b->refs, 1);
+    link_bytes_unref(b);
+}
+END_TEST
+
 /* ------------------------------------------------------------------ tests: closing */
 
 static const enum moment moments[] = {OPENED, RECEIVED, ACCEPTED};
@@ -1093,6 +1126,7 @@ int main(void) {
     tcase_add_test(tc, a_slow_frame_is_a_sign_of_life);
     tcase_add_test(tc, bytes_one_at_a_time);
     tcase_add_test(tc, what_is_sent_together_arrives_together);
+    tcase_add_test(tc, bytes_for_several);
     tcase_add_loop_test(tc, closing_inside_an_event, 0, (int)ARRAY_LEN(moments));
     tcase_add_test(tc, both_close_at_the_same_time);
     tcase_add_test(tc, an_accepted_link_that_nobody_wants_is_closed);

@@ -154,6 +154,23 @@ START_TEST(snapshot_that_cannot_be_read) {
 }
 END_TEST
 
+/* Encoded once: the followers share the proposal, the observers what informs them. */
+START_TEST(large_proposals_are_shared) {
+    static char data[10001];
+    struct testensemble *e = testensemble_new(3, 2, NULL);
+    struct testclient *c = testensemble_client(e, testensemble_elect(e));
+    put(e, c, "/small");
+    ck_assert_uint_eq(e->shared, 0);
+    memset(data, 'x', sizeof data - 1);
+    testclient_create(c, "/large", data, CREATE_PERSISTENT);
+    ck_assert_int_eq(testensemble_reply(e, c).err, ZK_OK);
+    testensemble_run(e, 100);
+    ck_assert_uint_eq(e->shared, 4);
+    testensemble_expect_equal(e);
+    testensemble_free(e);
+}
+END_TEST
+
 START_TEST(observers_follow) {
     struct testensemble *e = testensemble_new(3, 2, NULL);
     testensemble_elect(e);
@@ -484,7 +501,7 @@ END_TEST
 
 int main(void) {
     Suite *suite = suite_create("quorum");
-    ADD(suite, "serve", three_elect_and_serve, observers_follow, sync_sees_what_was_written_elsewhere,
+    ADD(suite, "serve", three_elect_and_serve, observers_follow, large_proposals_are_shared, sync_sees_what_was_written_elsewhere,
         followers_sleep_while_sessions_are_due, session_that_was_never_made,
         sync_with_a_write_behind_it_on_the_leader, sync_with_a_write_behind_it_on_a_follower,
         syncs_that_are_never_answered, deposed_leader_confirms_no_sync, silent_leader_is_replaced_in_time,
