@@ -9,6 +9,7 @@
 
 #include "admin/answers.h"
 #include "base/version.h"
+#include "quorum/quorum.h"
 
 #define UNKNOWN "?"
 
@@ -26,6 +27,18 @@ static void put_directory(const char *name, const char *dir, struct buf *out) {
     buf_printf(out, "%.*s%sversion-2\n", (int)len, dir, len == 1 && dir[0] == '/' ? "" : "/");
 }
 
+/* As with ZooKeeper the last line has no end. */
+static void put_member(const struct server *s, struct buf *out) {
+    const struct config *c = s->config;
+    const struct qserver *self = quorum_self(s->quorum);
+    struct slice members = quorum_members_text(s->quorum);
+    buf_printf(out, "serverId=%lld\ninitLimit=%d\nsyncLimit=%d\nelectionAlg=%d\n", (long long)self->sid, c->init_limit_ticks,
+               c->sync_limit_ticks, c->election_alg);
+    buf_printf(out, "electionPort=%d\nquorumPort=%d\npeerType=%d\nmembership: \n", self->addresses[0].election_port,
+               self->addresses[0].quorum_port, self->observer);
+    buf_append(out, members.data, members.len);
+}
+
 /* In an ensemble the members' options follow. */
 void conf_conf(struct server *s, struct buf *out) {
     const struct config *c = s->config;
@@ -36,7 +49,11 @@ void conf_conf(struct server *s, struct buf *out) {
     buf_printf(out, "dataLogSize=%lld\n", (long long)s->log_dir_bytes);
     buf_printf(out, "tickTime=%d\nmaxClientCnxns=%d\nminSessionTimeout=%d\nmaxSessionTimeout=%d\n", c->tick_time_ms,
                c->max_client_cnxns, c->min_session_timeout_ms, c->max_session_timeout_ms);
-    buf_printf(out, "clientPortListenBacklog=%d\nserverId=0\n", c->listen_backlog);
+    buf_printf(out, "clientPortListenBacklog=%d\n", c->listen_backlog);
+    if (s->quorum != NULL)
+        put_member(s, out);
+    else
+        buf_printf(out, "serverId=0\n");
 }
 
 void conf_dirs(struct server *s, struct buf *out) {

@@ -15,6 +15,8 @@
 
 /* Text is worth one look for each such piece of it. */
 #define LOOK_BYTES 256
+/* Sessions of a learner are listed in order up to this many: sorting them is one go. */
+#define SORTED_MAX 10000
 
 /* ------------------------------------------------------------------ things that expire */
 
@@ -93,6 +95,7 @@ static void put_date(struct buf *out, int64_t wall_ms) {
 struct dump {
     struct answer answer;
     const struct server *s;
+    bool follows;     /* sessions expire elsewhere: they are listed with their timeouts */
     size_t step;
     bool begun;       /* the step */
     struct now now;   /* when the step began */
@@ -116,20 +119,38 @@ static void free_ids(struct dump *d) {
     d->id_count = d->id_next = 0;
 }
 
+static int by_id(const void *a, const void *b) {
+    const session_id_t x = *(const session_id_t *)a, y = *(const session_id_t *)b;
+    return x < y ? -1 : x > y;
+}
+
+static void begin_sessions(struct dump *d, struct buf *out) {
+    const struct sessions *sessions = &d->s->sessions;
+    buf_printf(out, "SessionTracker dump:\n");
+    d->id_count = sessions->by_id.count;
+    d->ids = mem_alloc((d->id_count + 1) * sizeof *d->ids);
+    hmap_keys(&sessions->by_id, d->ids);
+    if (!d->follows)
+        return;
+    buf_printf(out, "Global Sessions(%zu):\n", d->id_count);
+    if (d->id_count <= SORTED_MAX)
+        qsort(d->ids, d->id_count, sizeof *d->ids, by_id);
+}
+
 static bool gather_sessions(struct dump *d, struct buf *out, size_t max, int *looks) {
     const struct sessions *sessions = &d->s->sessions;
-    (void)max;
-    if (!d->begun) {
-        buf_printf(out, "SessionTracker dump:\n");
-        d->id_count = sessions->by_id.count;
-        d->ids = mem_alloc((d->id_count + 1) * sizeof *d->ids);
-        hmap_keys(&sessions->by_id, d->ids);
-    }
+    if (!d->begun)
+        begin_sessions(d, out);
     for (; d->id_next < d->id_count; d->id_next++) {
-        if (*looks <= 0)
+        if (*looks <= 0 || (d->follows && out->len >= max))
             return false;
         --*looks;
         const struct session *session = session_find(sessions, (session_id_t)d->ids[d->id_next]);
+        if (d->follows) {
+            if (session != NULL)
+                buf_printf(out, "0x%llx\t%dms\n", (unsigned long long)session->id, session->timeout_ms);
+            continue;
+        }
         if (session == NULL || session->expiry.bucket == NULL)
             continue; /* it has gone, or is being closed */
         buf_printf(&d->line, "\t0x%llx\n", (unsigned long long)session->id);
@@ -169,7 +190,7 @@ static bool give_sets(struct dump *d, const char *what, struct buf *out, size_t 
 }
 
 static bool give_sessions(struct dump *d, struct buf *out, size_t max, int *looks) {
-    return give_sets(d, "Session", out, max, looks);
+    return d->follows || give_sets(d, "Session", out, max, looks);
 }
 
 /* From the last to the first, because a deletion moves the last into the hole: so what stays is never missed. */
@@ -272,7 +293,7 @@ static void free_dump(struct answer *a) {
 
 struct answer *dump_dump(struct server *s) {
     struct dump *d = mem_calloc(1, sizeof *d);
-    *d = (struct dump){.answer = {.next = next_of_dump, .free = free_dump}, .s = s};
+    *d = (struct dump){.answer = {.next = next_of_dump, .free = free_dump}, .s = s, .follows = !s->role->orders};
     return &d->answer;
 }
 

@@ -441,11 +441,18 @@ static void begin_round(struct quorum *q) {
     election_look(q->election, zxid, q->epochs.current, q->s->now);
 }
 
+const struct qserver *quorum_self(const struct quorum *q) {
+    const struct qserver *self = qconfig_find(q->committed, q->sid);
+    return self != NULL ? self : qconfig_find(q->own, q->sid);
+}
+
+struct slice quorum_members_text(const struct quorum *q) {
+    return (struct slice){(const char *)q->config_text.data, q->config_text.len};
+}
+
 static void start_election(struct quorum *q) {
     const struct config *c = q->s->config;
-    const struct qserver *self = qconfig_find(q->committed, q->sid);
-    if (self == NULL)
-        self = qconfig_find(q->own, q->sid);
+    const struct qserver *self = quorum_self(q);
     struct link_address *own = mem_calloc((size_t)self->address_count, sizeof *own);
     for (int i = 0; i < self->address_count; i++)
         own[i] = (struct link_address){self->addresses[i].host, self->addresses[i].election_port};

@@ -42,6 +42,10 @@ struct quorum_view {
 };
 void quorum_view(const struct quorum *q, struct quorum_view *v);
 
+/* Our own line, and the text of the committed configuration; valid until the next turn. */
+const struct qserver *quorum_self(const struct quorum *q);
+struct slice quorum_members_text(const struct quorum *q);
+
 /* The learners of a leader, one by one. */
 struct quorum_learner {
     int64_t sid;

@@ -128,6 +128,7 @@ void pipeline_submit(struct server *s) {
     if (s->disk_full && mono_diff_us(s->disk_retry, s->now.mono) > 0)
         return;
     metric_sample(&s->metrics, METRIC_SYNC_PROCESSOR_BATCH_SIZE, s->filling->count);
+    metric_sample(&s->metrics, METRIC_SYNC_PROCESSOR_QUEUE_SIZE, s->filling->count);
     metric_sample(&s->metrics, METRIC_SYNC_PROCESSOR_QUEUE_TIME_MS, ms_since(s, s->filling->opened));
     submit(s, s->filling);
 }

@@ -1,4 +1,6 @@
 /* Options of ensembles do what they say, and what members count. */
+#include <limits.h>
+
 #include "admin/words.h"
 #include "quorum_help.h"
 #include "store/rewind.h"
@@ -532,6 +534,53 @@ START_TEST(members_count) {
 }
 END_TEST
 
+static char *answer(int sid, const char *word) {
+    struct buf text = BUF_INIT;
+    int looks = INT_MAX;
+    struct answer *a = admin_word(server_at(sid), word, 0, &text);
+    if (a != NULL) {
+        ck_assert(a->next(a, &text, SIZE_MAX, &looks));
+        a->free(a);
+    }
+    buf_append(&text, "", 1);
+    return (char *)text.data;
+}
+
+static void expect_text(int sid, const char *word, const char *part) {
+    char *text = answer(sid, word);
+    ck_assert_msg(strstr(text, part) != NULL, "%s of %d:\n%s\nlacks:\n%s", word, sid, text, part);
+    mem_free(text);
+}
+
+static void expect_end(int sid, const char *word, const char *end) {
+    char *text = answer(sid, word);
+    ck_assert_uint_gt(strlen(text), strlen(end));
+    ck_assert_str_eq(text + strlen(text) - strlen(end), end);
+    mem_free(text);
+}
+
+START_TEST(words_of_members) {
+    e = testensemble_new(3, 1, OPTIONS("reconfigEnabled", "true"));
+    int leader = testensemble_elect(e), follower = leader == 1 ? 2 : 1;
+    const struct testclient *b = testensemble_client(e, 4), *a = testensemble_client(e, follower);
+    char sessions[200];
+    run(50);
+    session_id_t first = a->session_id < b->session_id ? a->session_id : b->session_id;
+    snprintf(sessions, sizeof sessions, "SessionTracker dump:\nGlobal Sessions(2):\n0x%llx\t10000ms\n0x%llx\t10000ms\nephemeral nodes",
+             (unsigned long long)first, (unsigned long long)(first == a->session_id ? b->session_id : a->session_id));
+    expect_text(follower, "dump", sessions);
+    expect_text(4, "dump", sessions);
+    expect_text(leader, "dump", "SessionTracker dump:\nSession Sets (");
+    expect_end(4, "conf", "\nserverId=4\ninitLimit=10\nsyncLimit=5\nelectionAlg=3\nelectionPort=2004\nquorumPort=1004\npeerType=1\n"
+                          "membership: \nserver.1=s1:1001:2001:participant\nserver.2=s2:1002:2002:participant\n"
+                          "server.3=s3:1003:2003:participant\nserver.4=s4:1004:2004:observer\nversion=100000000");
+    expect_text(leader, "conf", "\npeerType=0\nmembership: \n");
+    expect_text(leader, "srvr", "\nMode: leader\nNode count: 5\nProposal sizes last/min/max: 48/48/48\n");
+    expect_end(follower, "srvr", "\nMode: follower\nNode count: 5\n");
+    expect_text(4, "stat", "\nMode: observer\n");
+}
+END_TEST
+
 START_TEST(renewals_are_counted) {
     e = testensemble_new(3, 0, NULL);
     int leader = testensemble_elect(e), follower = leader == 1 ? 2 : 1;
@@ -557,6 +606,7 @@ int main(void) {
     ADD_ENSEMBLE(suite, "data", empty_databases_that_may_not_vote, empty_database_that_dies_on_its_way,
         logs_without_a_snapshot, observer_without_a_log, observer_without_a_log_becomes_a_voter);
     ADD_ENSEMBLE(suite, "reconfiguration", designated_leader_leads_at_once, designated_leader_is_followed_at_once);
-    ADD_ENSEMBLE(suite, "figures", acknowledgements_are_timed, members_count, renewals_are_counted);
+    ADD_ENSEMBLE(suite, "figures", acknowledgements_are_timed, members_count, words_of_members,
+        renewals_are_counted);
     return run_suite(suite);
 }
