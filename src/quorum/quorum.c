@@ -158,6 +158,19 @@ void quorum_first_version(struct quorum *q, int64_t epoch) {
     qconfig_unref(first);
 }
 
+/* Does it vote in the new configuration, where it did in the old one? */
+static bool stays(const struct qconfig *old, const struct qconfig *new, int64_t sid) {
+    const struct qserver *a = qconfig_find(old, sid), *b = qconfig_find(new, sid);
+    if (b == NULL || b->observer)
+        return false;
+    if (a == NULL || a->address_count != b->address_count)
+        return a == NULL;
+    for (int i = 0; i < a->address_count; i++)
+        if (a->addresses[i].quorum_port != b->addresses[i].quorum_port || strcmp(a->addresses[i].host, b->addresses[i].host) != 0)
+            return false;
+    return true;
+}
+
 bool quorum_activate_config(struct quorum *q, int64_t designated) {
     struct qconfig *old = q->committed;
     bool observed = quorum_observer(q);
@@ -169,7 +182,7 @@ bool quorum_activate_config(struct quorum *q, int64_t designated) {
     use_configs(q);
     show_config(q);
     save_config(q);
-    bool other_leader = designated != -1 ? designated != q->leader_sid : qconfig_voter_bit(q->committed, q->leader_sid) == 0;
+    bool other_leader = designated != -1 ? designated != q->leader_sid : !stays(old, q->committed, q->leader_sid);
     bool other_role = observed != quorum_observer(q);
     bool known = designated != -1 || !other_leader;
     if (q->learner != NULL && (other_leader || other_role) && known)

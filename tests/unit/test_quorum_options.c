@@ -367,8 +367,8 @@ static void send_reconfig(int32_t packet, zxid_t zxid, const char *members, int6
     buf_free(&text);
 }
 
-/* The learner takes a role under p, which leads epoch 1 as server 3. */
-static void serve_under(int sid, int32_t hello_type) {
+/* The learner takes a role under p, which leads epoch 1 as server 3 with these members. */
+static void follow(int sid, int32_t hello_type, struct slice members) {
     uint8_t version[4];
     be32_store(version, LEARNER_PROTOCOL_VERSION);
     p = testpeer_new(e, 3);
@@ -377,9 +377,13 @@ static void serve_under(int sid, int32_t hello_type) {
     testpeer_send(p, PACKET_LEADERINFO, Z(1, 0), (struct slice){(const char *)version, 4});
     testpeer_expect(p, PACKET_ACKEPOCH);
     testpeer_send(p, PACKET_DIFF, 0, SLICE_NULL);
-    testpeer_send(p, PACKET_NEWLEADER, Z(1, 0), SLICE_NULL);
+    testpeer_send(p, PACKET_NEWLEADER, Z(1, 0), members);
     testpeer_expect(p, PACKET_ACK);
     testpeer_send(p, PACKET_UPTODATE, -1, SLICE_NULL);
+}
+
+static void serve_under(int sid, int32_t hello_type) {
+    follow(sid, hello_type, SLICE_NULL);
     testpeer_expect(p, PACKET_ACK);
 }
 
@@ -445,6 +449,23 @@ START_TEST(designated_leader_is_followed_at_once) {
     ck_assert_int_eq(quorum_at(1)->leader_sid, 2);
     testpeer_hang_up(p);
     await_phase(1, QUORUM_LOOKING);
+}
+END_TEST
+
+/* As ZooKeeper does: nobody designated it, so there is an election. */
+START_TEST(leader_that_moves) {
+    only(3, 0, 1, OPTIONS("reconfigEnabled", "true"));
+    follow(1, PACKET_FOLLOWERINFO, SLICE_LIT(MEMBER_1 "\n" MEMBER_2 "\nserver.3=s3:1033:2003:participant\nversion=100000000"));
+    testpeer_expect_closed(p);
+    await_phase(1, QUORUM_LOOKING);
+    testpeer_free(p);
+    teardown();
+    only(3, 0, 1, OPTIONS("reconfigEnabled", "true"));
+    follow(1, PACKET_FOLLOWERINFO, SLICE_LIT(MEMBER_1 "\nserver.2=s2:1022:2002:participant\n" MEMBER_3 "\nversion=100000000"));
+    testpeer_expect(p, PACKET_ACK);
+    run(100);
+    ck_assert_int_eq(server_at(1)->state, SERVER_RUNNING);
+    ck_assert_int_eq(quorum_at(1)->committed->version, Z(1, 0));
 }
 END_TEST
 
@@ -605,7 +626,8 @@ int main(void) {
     ADD_ENSEMBLE(suite, "clients", leader_without_clients, denials_without_a_transaction);
     ADD_ENSEMBLE(suite, "data", empty_databases_that_may_not_vote, empty_database_that_dies_on_its_way,
         logs_without_a_snapshot, observer_without_a_log, observer_without_a_log_becomes_a_voter);
-    ADD_ENSEMBLE(suite, "reconfiguration", designated_leader_leads_at_once, designated_leader_is_followed_at_once);
+    ADD_ENSEMBLE(suite, "reconfiguration", designated_leader_leads_at_once, designated_leader_is_followed_at_once,
+        leader_that_moves);
     ADD_ENSEMBLE(suite, "figures", acknowledgements_are_timed, members_count, words_of_members,
         renewals_are_counted);
     return run_suite(suite);
