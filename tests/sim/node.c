@@ -25,6 +25,15 @@ static void configure_member(struct sim_node *n, struct config *c, struct config
     set_number(c, "syncLimit", 4 + rng_below(rng, 10), log);
     if (rng_below(rng, 8) == 0)
         config_set(c, "forceSnapshotSync", "true", log);
+    if (rng_below(rng, 4) == 0)
+        config_set(c, "syncEnabled", "false", log); /* of those that observe */
+    if (rng_below(rng, 4) == 0) {
+        config_set(c, "leader.maxConcurrentSnapSyncs", "1", log);
+        config_set(c, "leader.maxConcurrentDiffSyncs", "1", log);
+    }
+    if (rng_below(rng, 4) == 0)
+        config_set(c, "enableEagerACLCheck", "true", log);
+    set_number(c, "leader.ackLoggingFrequency", rng_below(rng, 5), log);
     c->server_id = n->sid;
 }
 
