@@ -17,6 +17,7 @@
 #include "admin/words.h"
 #include "base/mem.h"
 #include "base/version.h"
+#include "bio/config_files.h"
 #include "bio/posix_disk.h"
 #include "server/ensemble.h"
 #include "server/history.h"
@@ -222,6 +223,7 @@ struct parts {
     struct net *net;
     struct qconfig *members; /* NULL: standalone */
     struct member *member;
+    struct config_files *config_files; /* NULL: they stay as they are */
     int ready; /* where the parent of a daemon waits; -1 = nobody does */
 };
 
@@ -233,6 +235,30 @@ static void submit_log(void *ctx, struct log_cmd *cmd) {
 static void submit_job(void *ctx, struct job *job) {
     struct parts *p = ctx;
     bio_submit_job(p->bio, job);
+}
+
+static void config_active(void *ctx, const struct qconfig *members) {
+    struct parts *p = ctx;
+    struct buf text = BUF_INIT;
+    const struct qserver *self = qconfig_find(members, p->server->config->server_id);
+    if (p->config_files == NULL)
+        return;
+    qconfig_text(members, &text);
+    /* The version, which comes last, is told by the file's name. */
+    while (text.len > 0 && text.data[text.len - 1] != '\n')
+        text.len--;
+    config_files_update(p->config_files, (struct slice){(const char *)text.data, text.len}, members->version,
+                        self != NULL && self->client_port != 0);
+    buf_free(&text);
+}
+
+static void keep_config_files(struct parts *p, const struct config *c) {
+    if (!c->reconfig_enabled)
+        return;
+    if (config_can_be_rewritten(c))
+        p->config_files = config_files_new(c->main_file, c->dynamic_config_file, submit_job, p);
+    else
+        log_info("the members are not all told by one configuration file: no file is rewritten by a reconfiguration");
 }
 
 static uint64_t random_seed(void) {
@@ -330,6 +356,7 @@ static void take_apart(struct parts *p, bool orderly) {
         net_free(p->net);
     if (p->bio != NULL)
         bio_free(p->bio);
+    config_files_free(p->config_files);
     if (p->writer != NULL)
         logwriter_free(p->writer, orderly);
     if (p->server != NULL)
@@ -414,7 +441,8 @@ static int run(struct config *c, int ready) {
                       .disk = disk,
                       .same_dir = posix_disk_same_dir(p.files),
                       .log_submit = submit_log,
-                      .job_submit = submit_job};
+                      .job_submit = submit_job,
+                      .config_active = config_active};
     struct logwriter_options options = {.prealloc_bytes = c->prealloc_kib * 1024,
                                         .force_sync = c->force_sync,
                                         .side_file_interval_us = 1000000};
@@ -422,8 +450,10 @@ static int run(struct config *c, int ready) {
         take_apart(&p, false);
         return EXIT_BAD_CONFIG;
     }
-    if (c->ensemble)
+    if (c->ensemble) {
         take_initialize(c);
+        keep_config_files(&p, c);
+    }
     p.server = make_server(c, &env);
     code = recover(&p.server, c, &env);
     if (code == EXIT_OK) {

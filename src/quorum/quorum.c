@@ -70,6 +70,8 @@ static void save_config(struct quorum *q) {
     w->cmd.content = w->text.data;
     w->cmd.content_size = w->text.len;
     server_order(q->s, &w->cmd);
+    if (q->s->env.config_active != NULL)
+        q->s->env.config_active(q->s->env.ctx, q->committed);
 }
 
 /* Replaces *config by the saved one if that is newer. */
@@ -89,8 +91,11 @@ static void load_config(struct server *s, struct qconfig **config) {
     struct qconfig *saved = qconfig_parse((struct slice){(const char *)text.data, text.len}, true, error, sizeof error);
     if (saved == NULL)
         log_warn("%s is not used: %s", CONFIG_NAME, error);
-    else if (saved->version > (*config)->version)
+    else if (saved->version > (*config)->version) {
         SWAP_POINTERS(*config, saved);
+        if (s->env.config_active != NULL)
+            s->env.config_active(s->env.ctx, *config);
+    }
     qconfig_unref(saved);
     buf_free(&text);
 }

@@ -14,6 +14,7 @@
 #include "base/buf.h"
 #include "base/common.h"
 #include "base/log.h"
+#include "base/strutil.h"
 
 struct config_list {
     char **items;
@@ -250,6 +251,17 @@ void config_members_text(const struct config *c, struct buf *out);
 /* On a member: the client address of its own line stands for clientPort, if that is not set. */
 struct qserver;
 void config_adopt_self(struct config *c, const struct qserver *self, struct config_log *log);
+
+/* -------- rewriting -------- */
+
+/* True if a rewritten main file would say the same: all lines about members stand in it or in the dynamic file it names. */
+bool config_can_be_rewritten(const struct config *c);
+/* The text of the main file once the members stand in the dynamic file at this path: docs/protocol/zab.md section 17.7. client_too:
+ * the client address stands there, too. What stays, stays as it is, comments included. */
+void config_rewrite(struct slice old, const char *dynamic_path, bool client_too, struct buf *out);
+/* The path for a dynamic file of this version: that of the one before (NULL = none) with another version at its end, or else that
+ * of the main file with .dynamic and the version. */
+void config_dynamic_path(const char *main_path, const char *dynamic_path, int64_t version, struct buf *out);
 
 enum config_class {
     CONFIG_ACTIVE,      /* does what it says */

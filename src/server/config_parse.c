@@ -17,77 +17,11 @@
 #include "base/mem.h"
 #include "base/strutil.h"
 #include "server/config.h"
+#include "server/config_lines.h"
 #include "server/config_table.h"
 
 #define INCLUDE_DEPTH_MAX 16
 #define FILE_BYTES_MAX ((size_t)16 << 20)
-
-/* -------- lines -------- */
-
-struct line_reader {
-    const char *p, *end;
-    int number; /* of the line at p, from 1 */
-};
-
-/* A blank of the properties grammar, line ends excepted. */
-static bool is_blank(char c) { return c == ' ' || c == '\t' || c == '\f'; }
-
-/* Takes one line as it stands in the file, without leading blanks and line end. */
-static struct slice physical_line(struct line_reader *r) {
-    while (r->p < r->end && is_blank(*r->p))
-        r->p++;
-    const char *start = r->p;
-    while (r->p < r->end && *r->p != '\n' && *r->p != '\r')
-        r->p++;
-    struct slice line = {start, (size_t)(r->p - start)};
-    if (r->p < r->end && *r->p++ == '\r' && r->p < r->end && *r->p == '\n')
-        r->p++;
-    r->number++;
-    return line;
-}
-
-static bool continues(struct slice line) {
-    size_t backslashes = 0;
-    while (backslashes < line.len && line.data[line.len - 1 - backslashes] == '\\')
-        backslashes++;
-    return backslashes % 2 == 1;
-}
-
-/* The next line with something in it, continuations joined and escapes as they are. False at the end. */
-static bool logical_line(struct line_reader *r, struct buf *out, int *number) {
-    while (r->p < r->end) {
-        *number = r->number;
-        struct slice line = physical_line(r);
-        if (line.len == 0 || line.data[0] == '#' || line.data[0] == '!')
-            continue;
-        buf_clear(out);
-        while (continues(line)) {
-            buf_append(out, line.data, line.len - 1);
-            line = r->p < r->end ? physical_line(r) : SLICE_LIT("");
-        }
-        buf_append(out, line.data, line.len);
-        if (out->len != 0)
-            return true;
-    }
-    return false;
-}
-
-/* Cuts a logical line into name and value, escapes as they are. */
-static void split_line(struct slice line, struct slice *name, struct slice *value) {
-    const char *p = line.data, *end = p + line.len;
-    while (p < end && *p != '=' && *p != ':' && !is_blank(*p))
-        p += *p == '\\' && end - p > 1 ? 2 : 1;
-    *name = (struct slice){line.data, (size_t)(p - line.data)};
-    const char *behind_name = p;
-    while (p < end && is_blank(*p))
-        p++;
-    bool address = p > behind_name && end - p > 1 && p[0] == ':' && p[1] == ':';
-    if (p < end && (*p == '=' || *p == ':') && !address)
-        p++;
-    while (p < end && is_blank(*p))
-        p++;
-    *value = (struct slice){p, (size_t)(end - p)};
-}
 
 static bool hex4(const char *p, const char *end, uint32_t *unit) {
     int64_t v;
@@ -249,7 +183,7 @@ static void apply_line(struct loader *l, struct slice line, int number, const st
     buf_printf(&origin, "%s:%d", file->path, number);
     buf_append(&origin, "", 1);
     const char *where = (const char *)origin.data;
-    split_line(line, &raw_name, &raw_value);
+    line_split(line, &raw_name, &raw_value);
     const char *problem = unescape(raw_name, &name);
     if (problem == NULL)
         problem = unescape(raw_value, &value);
@@ -283,12 +217,9 @@ static void load_file(struct loader *l, const char *path, const char *included_a
                        path, FILE_BYTES_MAX);
     if (err >= 0 && text.len <= FILE_BYTES_MAX) {
         struct open_file file = {path, includer, includer != NULL ? includer->depth + 1 : 0};
-        const char *start = text.data != NULL ? (const char *)text.data : "";
-        struct line_reader r = {start, start + text.len, 1};
+        struct line_reader r = line_reader_at((struct slice){(const char *)text.data, text.len});
         int number;
-        if (text.len >= 3 && memcmp(text.data, "\xef\xbb\xbf", 3) == 0)
-            r.p += 3; /* some editors mark UTF-8 so */
-        while (logical_line(&r, &line, &number))
+        while (line_next(&r, &line, &number))
             apply_line(l, (struct slice){(const char *)line.data, line.len}, number, &file);
     }
     buf_free(&text);

@@ -17,6 +17,8 @@ struct job {
     void (*done)(struct job *job);
 };
 
+struct qconfig;
+
 struct env {
     void *ctx;
     /* For jobs, and for the synchronous work before the server runs (recovery) and after it has stopped. */
@@ -26,6 +28,9 @@ struct env {
     void (*log_submit)(void *ctx, struct log_cmd *cmd);
     /* Completion arrives as job->done; jobs may overtake each other. */
     void (*job_submit)(void *ctx, struct job *job);
+    /* A configuration of the ensemble has become active. It is kept already; this is for the files that people read. NULL =
+     * nobody wants to know. */
+    void (*config_active)(void *ctx, const struct qconfig *c);
 };
 
 #endif

@@ -1,15 +1,15 @@
 /* The real disk, in a directory of its own: each function, then the store's whole way through it. */
-#include <dirent.h>
 #include <errno.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
 #include "bio/posix_disk.h"
 #include "lib/store_help.h"
+#include "lib/tempdir.h"
 #include "store/logwriter.h"
 #include "store/retention.h"
 
-static char root[64];
+static char root[TEMPDIR_BYTES];
 static char error[256];
 static struct posix_disk *posix;
 static const struct disk *d;
@@ -31,32 +31,14 @@ static void open_disk(const char *data_dir, const char *log_dir) {
 }
 
 static void setup(void) {
-    const char *tmp = getenv("TMPDIR");
-    snprintf(root, sizeof root, "%s/zabra-test-XXXXXX", tmp != NULL && strlen(tmp) < 40 ? tmp : "/tmp");
-    ck_assert_ptr_nonnull(mkdtemp(root));
+    tempdir_make(root);
     open_disk(in_root("data"), NULL);
-}
-
-static void remove_tree(const char *path) {
-    DIR *stream = opendir(path);
-    const struct dirent *e;
-    while (stream != NULL && (e = readdir(stream)) != NULL) {
-        char child[512];
-        if (strcmp(e->d_name, ".") == 0 || strcmp(e->d_name, "..") == 0)
-            continue;
-        snprintf(child, sizeof child, "%s/%s", path, e->d_name);
-        if (unlink(child) == -1)
-            remove_tree(child);
-    }
-    if (stream != NULL)
-        closedir(stream);
-    rmdir(path);
 }
 
 static void teardown(void) {
     posix_disk_close(posix);
     posix = NULL;
-    remove_tree(root);
+    tempdir_remove(root);
 }
 
 static int open_file(const char *name, enum disk_open mode) { return d->open(d->ctx, DISK_SNAP, name, mode); }
