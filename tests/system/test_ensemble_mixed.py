@@ -2,6 +2,7 @@
 
 ZABRA_TEST_FULL=1 makes the runs longer and tries all mixes everywhere."""
 import os
+import re
 import shutil
 import threading
 import unittest
@@ -176,6 +177,44 @@ class Operations(MixedTest):
             self.assertEqual(reader.get_data("/n")[0], b"%d" % n)
 
 
+class Words(MixedTest):
+    """What the members say about themselves has the same shape, whoever they are."""
+
+    @staticmethod
+    def keys(member):
+        """Those of a top-level znode are not there yet, those of a queue of packets that there is not never will be."""
+        keys = {re.sub(r"_\d+_", "_N_", key) for key in member.mntr()}
+        return {key for key in keys if not key.endswith("_per_namespace") and "_learner_handler_qp_" not in key}
+
+    @staticmethod
+    def sessions(member):
+        return member.word("dump").partition("ephemeral nodes dump")[0]
+
+    @staticmethod
+    def shape(text):
+        return re.sub(r"=-?\d+\n", "=N\n", re.sub(r"=/.*\n", "=/\n", text))
+
+    def test_of_learners(self):
+        e = self.lead_by_3("zjjZJ")
+        for m in e.members:
+            self.connect(m).create("/by%d" % m.id, b"x")
+        for m in e.members:
+            self.connect(m).sync("/")
+        java = self.keys(e[3])
+        for ours, theirs in ((e[1], e[2]), (e[4], e[5])):
+            self.assertEqual(self.keys(theirs) - self.keys(ours), set())
+            self.assertEqual(self.shape(ours.word("conf")), self.shape(theirs.word("conf")))
+            self.wait_for(lambda: self.sessions(ours) == self.sessions(theirs), what="the same sessions")
+            self.assertIn("\nGlobal Sessions(10):\n0x", self.sessions(ours))
+            self.assertEqual(ours.fields().keys(), theirs.fields().keys())
+        e = self.lead_by_3("jjz", {"leader.ackLoggingFrequency": 1})
+        self.connect(e[1]).create("/x", b"x")
+        self.assertEqual(java - self.keys(e[3]) - {k for k in java if k.endswith("_N_ack_latency")}, set())
+        acks = {key for key in self.keys(e[3]) if key.endswith("_N_ack_latency")}
+        self.assertEqual(len(acks), 9)
+        self.assertIn("Proposal sizes last/min/max", e[3].fields())
+
+
 class Losses(MixedTest):
     def test_the_leader_is_killed_under_load(self):
         self.one_by_one(MIXES, self.leader_killed)
@@ -319,6 +358,51 @@ class Losses(MixedTest):
         self.assertEqual([p for p in tree if p.startswith("/never")], [])
         self.assertIn("/before", tree)
         leader.restart(crash=True)
+        self.assert_same_trees(e)
+
+
+class Reconfigurations(MixedTest):
+    """A Java leader carries them out, members of zabra's follow."""
+
+    def reconfigure(self, e, member, **change):
+        conn = self.connect(member)
+        conn.auth("digest", b"super:super")
+        try:
+            conn.reconfig(**change)
+        except wire.Closed:                         # its member takes another role, which closes connections
+            pass
+
+    def test_the_leader_is_removed(self):
+        """It names one of the others, and that one leads without an election."""
+        e = self.lead_by_3("zzj", {"reconfigEnabled": "true"})
+        self.connect(e[1]).create("/before", b"x")
+        marks = {m: len(m.log()) for m in e.members[:2]}
+        self.reconfigure(e, e[1], leaving="3")
+        new = self.wait_for(lambda: next((m for m in marks if m.mode() == "leader"), None), what="another leader")
+        other = e[3 - new.id]
+        self.wait_for(lambda: other.mode() == "follower", what="its follower")
+        for m, mark in marks.items():
+            self.assertIn("server %d leads, says the new configuration" % new.id, m.said(mark))
+            self.assertNotIn("looking for a leader", m.said(mark))
+        conn = self.connect(other)
+        self.assertNotIn(b"server.3=", conn.get_data("/zookeeper/config")[0])
+        conn.create("/after", b"x")
+        self.assertEqual(new.mntr()["zk_quorum_size"], "2")
+        self.wait_for(lambda: e[3].mode() == "follower", what="the old leader, without a vote")
+        self.assertEqual(new.mntr()["zk_synced_non_voting_followers"], "1")
+        self.assert_same_trees(e)
+
+    def test_a_voter_observes_and_votes_again(self):
+        """Its role changes, the leader stays: it comes back without an election."""
+        e = self.lead_by_3("zjj", {"reconfigEnabled": "true"})
+        line = "server.1=" + e[1].line().replace("participant", "%s") + ";127.0.0.1:%d" % e[1].port
+        for role, mode in (("observer", "observer"), ("participant", "follower")):
+            mark = len(e[1].log())
+            self.reconfigure(e, e[2], joining=line % role)
+            self.wait_for(lambda: e[1].mode() == mode, what="the new role")
+            self.assertIn("server 3 leads, says the new configuration", e[1].said(mark))
+            self.assertNotIn("looking for a leader", e[1].said(mark))
+            self.connect(e[1]).create("/" + role, b"x")
         self.assert_same_trees(e)
 
 
