@@ -3,6 +3,7 @@
     e = Ensemble("zzjZ")      servers 1 and 2 are zabra's, 3 is Java's; 4 is an observer of zabra's
     leader = e.start()        all of them, until they serve; the member that leads
 """
+import glob
 import os
 import random
 import shutil
@@ -66,7 +67,15 @@ class Member(ZabraServer):
 
     def begin(self):
         self.write_myid(self.id)
+        if self.java:
+            self._remove_empty_logs()
         super().begin()
+
+    def _remove_empty_logs(self):
+        """Java does not start with a log without a header, which a kill may leave behind."""
+        for path in glob.glob(os.path.join(glob.escape(self.data), "version-2", "log.*")):
+            if os.path.getsize(path) < 16:
+                os.remove(path)
 
     def write_myid(self, number):
         os.makedirs(self.data, exist_ok=True)
