@@ -147,9 +147,13 @@ static int check_create_flags(const struct server *s, const struct op *op) {
 static int32_t change_for_create(struct server *s, struct request *r, const struct op *op, zxid_t zxid, struct slice path,
                                  struct slice acl, const struct view *node, const struct view *parent) {
     struct view new_parent = *parent, new_node = *node;
-    new_parent.stat.cversion = (int32_t)((uint32_t)parent->stat.cversion + 1);
-    new_parent.stat.pzxid = zxid;
+    int32_t counted = (int32_t)((uint32_t)parent->stat.cversion + 1);
     new_parent.children++;
+    /* Behind 2147483647 the tree does not count any further (raise_parent in tree.c), and the digest is to be that of the tree. */
+    if (counted > parent->stat.cversion) {
+        new_parent.stat.cversion = counted;
+        new_parent.stat.pzxid = zxid;
+    }
     view_change(s, r, zxid, path_parent(path), parent, &new_parent);
 
     new_node.exists = true;
@@ -165,7 +169,7 @@ static int32_t change_for_create(struct server *s, struct request *r, const stru
     new_node.acl = acl_intern(tree_acls(s->tree), acl);
     view_change(s, r, zxid, path, node, &new_node);
     acl_unref(tree_acls(s->tree), new_node.acl);
-    return new_parent.stat.cversion;
+    return counted;
 }
 
 static int prepare_create(struct server *s, struct request *r, const struct op *op, zxid_t zxid, struct txn *txn) {

@@ -2,6 +2,7 @@
  * sets, a slice per turn, and deleted one by one at no more than znode.container.maxPerMinute.
  * See docs/protocol/operations.md section 6. */
 #include "base/mem.h"
+#include "server/changes.h"
 #include "server/server.h"
 
 #define CANDIDATES_PER_TURN 1024
@@ -36,24 +37,25 @@ void reaper_free(struct reaper *p) {
     mem_free(p);
 }
 
-static bool container_is_due(const struct server *s, const struct znode *n) {
+static bool container_is_due(const struct server *s, const struct node_stat *stat) {
     int64_t never_used_ms = s->config->container_max_never_used_interval_ms;
-    if (znode_children(n) != 0)
-        return false;
-    if (n->cversion > 0)
-        return true;
-    return never_used_ms > 0 && s->now.wall_ms - n->mtime > never_used_ms;
+    return stat->cversion > 0 || (never_used_ms > 0 && s->now.wall_ms - stat->mtime > never_used_ms);
 }
 
-static bool ttl_is_over(const struct server *s, const struct znode *n) {
-    return znode_children(n) == 0 && s->now.wall_ms - n->mtime > tree_owner_ttl(s->tree, znode_owner(n));
+static bool is_due(const struct server *s, const struct node_stat *stat, uint32_t children) {
+    enum znode_kind kind = tree_owner_kind(s->tree, stat->owner);
+    if (children != 0)
+        return false;
+    if (kind == ZNODE_CONTAINER)
+        return container_is_due(s, stat);
+    return kind == ZNODE_TTL && s->now.wall_ms - stat->mtime > tree_owner_ttl(s->tree, stat->owner);
 }
 
-static bool is_due(const struct server *s, const struct znode *n) {
-    if (n == NULL)
-        return false;
-    enum znode_kind kind = tree_owner_kind(s->tree, znode_owner(n));
-    return kind == ZNODE_CONTAINER ? container_is_due(s, n) : kind == ZNODE_TTL && ttl_is_over(s, n);
+/* It may have been used since it was found, or another znode may stand in its place: also by what is pending. */
+static bool is_still_due(const struct server *s, struct slice path) {
+    struct view v;
+    view_lookup(s, path, &v);
+    return v.exists && is_due(s, &v.stat, v.children);
 }
 
 static void add_candidate(struct reaper *p, const struct znode *n) {
@@ -81,7 +83,9 @@ static void scan(struct reaper *p) {
             continue;
         }
         const struct znode *n = set->nodes[p->position++];
-        if (is_due(s, n))
+        struct node_stat stat;
+        znode_stat(n, &stat);
+        if (is_due(s, &stat, znode_children(n)))
             add_candidate(p, n);
     }
 }
@@ -98,9 +102,9 @@ void reaper_turn(struct server *s) {
             return;
         struct candidate *first = LIST_FIRST(&p->candidates, struct candidate, link);
         list_remove(&first->link);
-        /* It may have been used since it was found. */
-        if (is_due(s, tree_find(s->tree, (struct slice){first->path, first->len})))
-            prepare_delete_container(s, (struct slice){first->path, first->len});
+        struct slice path = {first->path, first->len};
+        if (is_still_due(s, path))
+            prepare_delete_container(s, path);
         mem_free(first);
         p->next_delete = s->now.mono;
         p->next_delete.us += 60000000 / i64_max(1, c->container_max_per_minute);

@@ -223,6 +223,54 @@ START_TEST(pending_versions) {
 }
 END_TEST
 
+/* The tree stops counting there, and with it the digest that goes with each transaction. */
+START_TEST(sequence_at_its_end) {
+    static const int32_t results[] = {ZK_OK, ZK_OK, ZK_NODE_EXISTS, ZK_NODE_EXISTS};
+    struct testclient *c;
+    struct testserver *ts = held_server(&c);
+    struct tree_create last = {
+        .path = SLICE_LIT("/a/b"), .data = SLICE_LIT(""), .parent_cversion = INT32_MAX - 1, .zxid = 1};
+    ck_assert_int_eq(tree_create(ts->server->tree, &last, 0, NULL), ZK_OK);
+    ts->server->prepared_digest = tree_digest(ts->server->tree);
+    for (size_t i = 0; i < ARRAY_LEN(results); i++)
+        testclient_create(c, "/a/s-", "", CREATE_PERSISTENT_SEQUENTIAL);
+    testserver_run(ts);
+    release(ts);
+    for (size_t i = 0; i < ARRAY_LEN(results); i++)
+        ck_assert_int_eq(testclient_reply(c).err, results[i]);
+    ck_assert_ptr_nonnull(node_at(ts, "/a/s-2147483646"));
+    ck_assert_ptr_nonnull(node_at(ts, "/a/s-2147483647"));
+    ck_assert_int_eq(node_at(ts, "/a")->cversion, INT32_MAX);
+    expect_digests_right(ts);
+    testserver_free(ts);
+}
+END_TEST
+
+/* A container that is due, and another znode in its place before its end is decided. */
+START_TEST(container_with_a_pending_successor) {
+    struct testserver *ts = testserver_new(OPTIONS("znode.container.checkIntervalMs", "1000"));
+    struct testclient *c = testclient_connect(ts, 10000);
+    put_create(testclient_request(c, OP_CREATE_CONTAINER), "/c", SLICE_LIT(""), CREATE_CONTAINER);
+    testclient_end(c);
+    expect_result(c, ZK_OK);
+    make(c, "/c/x", "");
+    testclient_delete(c, "/c/x");
+    expect_result(c, ZK_OK);
+    ts->hold_log = true;
+    testclient_delete(c, "/c");
+    testclient_create(c, "/c", "stays", CREATE_PERSISTENT);
+    testserver_run(ts);
+    testserver_advance(ts, 2500);
+    release(ts);
+    for (int i = 0; i < 2; i++)
+        ck_assert_int_eq(testclient_reply(c).err, ZK_OK);
+    testserver_advance(ts, 2500);
+    ck_assert_ptr_nonnull(node_at(ts, "/c"));
+    expect_digests_right(ts);
+    testserver_free(ts);
+}
+END_TEST
+
 START_TEST(not_empty_with_pending_children) {
     struct testclient *c;
     struct testserver *ts = held_server(&c);
@@ -674,8 +722,8 @@ int main(void) {
     Suite *suite = suite_create("server");
     ADD(suite, "several", two_servers_live_apart, ten_servers_live_apart);
     ADD(suite, "commit", a_write_waits_for_its_sync, reads_wait_behind_own_writes, group_commit, events_before_replies);
-    ADD(suite, "pending", pending_create_delete_create, pending_versions, not_empty_with_pending_children,
-        failed_multi_leaves_no_trace);
+    ADD(suite, "pending", pending_create_delete_create, pending_versions, sequence_at_its_end,
+        container_with_a_pending_successor, not_empty_with_pending_children, failed_multi_leaves_no_trace);
     ADD(suite, "close", close_deletes_pipelined_ephemerals, close_after_delete_and_create_of_a_path,
         close_beside_changes_of_others, close_of_many_goes_in_slices, close_in_slices_beside_changes_of_its_znodes,
         close_in_slices_beside_a_change_of_data, close_in_slices_comes_to_an_end, close_in_slices_ends_with_the_server);
