@@ -8,6 +8,7 @@
 #include "base/log.h"
 #include "base/mem.h"
 #include "store/recovery_internal.h"
+#include "store/rewind.h"
 
 #define CANDIDATES_MAX 100
 
@@ -169,10 +170,34 @@ static bool start_without_snapshot(struct recovery *r, const struct attempts *a)
     return true;
 }
 
+/* A snapshot of a leader took the place of the history, and a crash kept the older one from going. It is none to start from. */
+static bool check_replaced(struct recovery *r, zxid_t loaded) {
+    int err = store_replaced(r->disk, &r->replaced);
+    if (err != 0 && err != -EBADMSG)
+        return recovery_disk_failed(r, err, "reading", REPLACED_MARK_NAME);
+    for (int i = 0; i < r->snapshots.count; i++)
+        r->replacement |= r->snapshots.items[i].zxid == r->replaced;
+    if (err == 0 && (!r->replacement || r->replaced < 0 || r->replaced <= loaded))
+        return true;
+    return recovery_refuse(r, "The snapshot at zxid 0x%llx took the place of an older history, and it cannot be read. Restore it, "
+                              "or, to start from the older history, remove " REPLACED_MARK_NAME,
+                           (unsigned long long)r->replaced);
+}
+
+/* Before the crash it had not been published, or it is there and what is older has to go. */
+static bool finish_replacing(struct recovery *r) {
+    if (r->replaced < 0 || r->options->dry_run)
+        return true;
+    int err = r->replacement ? store_forget_older(r->disk, r->replaced) : store_forget_replaced(r->disk);
+    return err == 0 || recovery_disk_failed(r, err, "removing", "an older history");
+}
+
 static bool load(struct recovery *r) {
     struct attempts attempts;
     int64_t start_us = r->disk->clock_us(r->disk->ctx);
     const struct store_file *file = load_snapshot(r, &attempts);
+    if (!check_replaced(r, file != NULL ? file->zxid : -1))
+        return false;
     if (file == NULL)
         return start_without_snapshot(r, &attempts);
     r->result->snapshot_us = r->disk->clock_us(r->disk->ctx) - start_us;
@@ -237,7 +262,8 @@ void recovery_run(const struct disk *d, const struct recovery_options *options, 
                   struct recovery_result *result) {
     struct recovery r = {.disk = d, .options = options, .sink = sink, .result = result};
     *result = (struct recovery_result){.status = RECOVERY_OK, .snapshot_zxid = -1};
-    bool ok = check_split(&r) && read_directories(&r) && repair_remove_tmp(&r) && load(&r) && replay(&r);
+    bool ok = check_split(&r) && read_directories(&r) && repair_remove_tmp(&r) && load(&r) && replay(&r) &&
+              finish_replacing(&r);
     zassert(ok == (result->status == RECOVERY_OK));
     store_files_free(&r.snapshots);
     store_files_free(&r.logs);

@@ -16,6 +16,8 @@ struct recovery {
     int first_log; /* of logs: those before it are not needed */
     int64_t *ends; /* by index in logs: where the entries end, if nothing but zeros follows; 0 = no zeros, or not known */
     int64_t side_log_end; /* where the entries end in the log that the side file names; 0 = not read */
+    zxid_t replaced;  /* a snapshot at this zxid was to take the place of what is older; -1 = none, or all that is done */
+    bool replacement; /* and it is there */
     bool no_start; /* no snapshot: the logs may begin anywhere (snapshot.trust.empty) */
 };
 

@@ -1,9 +1,12 @@
 #include "store/rewind.h"
 
 #include <errno.h>
+#include <inttypes.h>
+#include <stdio.h>
 
 #include "base/buf.h"
 #include "base/log.h"
+#include "base/strutil.h"
 #include "store/listing.h"
 #include "store/sidefile.h"
 #include "store/snapshot.h"
@@ -151,6 +154,11 @@ int store_replace(const struct disk *d, const char *tmp_name, zxid_t zxid) {
     int err = rewind_to(d, zxid);
     if (err != 0)
         return err;
+    char text[24];
+    int len = snprintf(text, sizeof text, "%" PRId64, zxid);
+    err = disk_write_atomic(d, DISK_SNAP, REPLACED_MARK_NAME, text, (size_t)len);
+    if (err != 0)
+        return err;
     store_snapshot_name(name, zxid, SNAPSHOT_PLAIN);
     err = d->rename(d->ctx, DISK_SNAP, tmp_name, name);
     return err == 0 ? disk_sync_dir(d, DISK_SNAP) : err;
@@ -180,7 +188,27 @@ static int forget_in(const struct disk *d, enum disk_dir dir, const char *prefix
 
 int store_forget_older(const struct disk *d, zxid_t zxid) {
     int err = forget_in(d, DISK_SNAP, "snapshot", is_older_snapshot, zxid);
-    return err == 0 ? forget_in(d, DISK_LOG, "log", is_older_log, zxid) : err;
+    if (err == 0)
+        err = forget_in(d, DISK_LOG, "log", is_older_log, zxid);
+    return err == 0 ? store_forget_replaced(d) : err;
+}
+
+int store_replaced(const struct disk *d, zxid_t *zxid) {
+    char text[24];
+    *zxid = -1;
+    int handle = d->open(d->ctx, DISK_SNAP, REPLACED_MARK_NAME, DISK_READ);
+    if (handle < 0)
+        return handle == -ENOENT ? 0 : handle;
+    ssize_t n = disk_read_full(d, handle, text, sizeof text, 0);
+    d->close(d->ctx, handle);
+    if (n < 0)
+        return (int)n;
+    return str_to_i64((struct slice){text, (size_t)n}, zxid) && *zxid >= 0 ? 0 : -EBADMSG;
+}
+
+int store_forget_replaced(const struct disk *d) {
+    int err = d->unlink(d->ctx, DISK_SNAP, REPLACED_MARK_NAME);
+    return err == 0 || err == -ENOENT ? disk_sync_dir(d, DISK_SNAP) : err;
 }
 
 /* ------------------------------------------------------------------ histories that are not to be trusted */

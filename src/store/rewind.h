@@ -10,11 +10,16 @@
  * ends somewhere between: snapshots first, then logs from the newest back. No log may be open. 0 or a negative errno; -ENODATA,
  * and nothing is changed, if no snapshot would be left. */
 int store_rewind(const struct disk *d, zxid_t to);
-/* Publishes a finished snapshot file that replaces the history: what lies above its zxid goes first. */
+/* Publishes a finished snapshot file that replaces the history: what lies above its zxid goes first. A mark says so until what
+ * is older has gone, too: recovery goes on with it after a crash, and does not start from what is older. */
 int store_replace(const struct disk *d, const char *tmp_name, zxid_t zxid);
-/* Removes what is older than that snapshot, once it has been read: snapshots below it and logs. Between them and what follows
- * there is a hole; where an epoch begins no reader sees it, if the snapshot cannot be read some day. */
+/* Removes what is older than that snapshot, once it has been read: snapshots below it and logs; then the mark. Between them and
+ * what follows there is a hole; where an epoch begins no reader would see it. */
 int store_forget_older(const struct disk *d, zxid_t zxid);
+#define REPLACED_MARK_NAME "zabra.replaced"
+/* *zxid: where the mark says that a history was replaced, -1 = there is no mark. 0 or a negative errno. */
+int store_replaced(const struct disk *d, zxid_t *zxid);
+int store_forget_replaced(const struct disk *d);
 
 /* A member whose history is damaged, or must not be trusted for another reason, is marked: it takes part in no decision until it
  * has been given the history of a leader. The mark is a file. */

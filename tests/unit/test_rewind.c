@@ -268,6 +268,40 @@ START_TEST(replaced_with_a_crash_anywhere) {
 }
 END_TEST
 
+/* A crash before the older history has gone: it goes with the next start. If the snapshot cannot be read any more the older
+ * history is none to start from: between it and the logs that follow there may be a hole that nobody sees. */
+START_TEST(older_files_go_after_a_crash) {
+    struct list_sink sink;
+    struct recovery_options options = usual_options();
+    for (int damaged = 0; damaged < 2; damaged++) {
+        fill();
+        make_tmp(E2 + 40);
+        ck_assert_int_eq(store_replace(&disk.disk, STORE_TMP_PREFIX "received" STORE_TMP_SUFFIX, E2 + 40), 0);
+        simdisk_crash(&disk, 1);
+        if (damaged) {
+            simdisk_put(&disk, DISK_SNAP, "snapshot.200000028", "ZKSN", 4);
+            ck_assert_int_eq(recover_list(&disk.disk, &options, &sink).status, RECOVERY_REFUSED);
+            ck_assert(simdisk_exists(&disk, DISK_LOG, "log.1"));
+            continue;
+        }
+        ck_assert_int_eq(end_of_history(), E2 + 40);
+        ck_assert(!simdisk_exists(&disk, DISK_LOG, "log.1"));
+        ck_assert(!simdisk_exists(&disk, DISK_SNAP, "snapshot.b"));
+        ck_assert(!simdisk_exists(&disk, DISK_SNAP, REPLACED_MARK_NAME));
+    }
+}
+END_TEST
+
+/* A crash right after the mark: nothing was replaced. */
+START_TEST(mark_without_its_snapshot) {
+    fill();
+    simdisk_put(&disk, DISK_SNAP, REPLACED_MARK_NAME, "99", 2);
+    ck_assert_int_eq(end_of_history(), E2 + 7);
+    ck_assert(simdisk_exists(&disk, DISK_LOG, "log.1"));
+    ck_assert(!simdisk_exists(&disk, DISK_SNAP, REPLACED_MARK_NAME));
+}
+END_TEST
+
 START_TEST(older_files_go) {
     fill();
     simdisk_put(&disk, DISK_SNAP, "other.1", "x", 1);
@@ -339,6 +373,8 @@ int main(void) {
     tcase_add_test(tc, cut_that_cannot_be_synced);
     tcase_add_test(tc, replaced_with_a_crash_anywhere);
     tcase_add_test(tc, older_files_go);
+    tcase_add_test(tc, older_files_go_after_a_crash);
+    tcase_add_test(tc, mark_without_its_snapshot);
     tcase_add_test(tc, marks);
     tcase_add_test(tc, abandoned_with_a_crash_anywhere);
     suite_add_tcase(suite, tc);
