@@ -178,6 +178,7 @@ static void go_live(struct mesh *m, struct mesh_peer *p, struct mesh_link *ml) {
     ml->peer = p;
     ml->since = m->now.mono;
     p->live = ml;
+    p->expected_until = m->now.mono; /* it has come; if it goes again nobody waits for it */
     p->used = true;
     p->wanted = false;
     buf_clear(&p->told);

@@ -349,6 +349,21 @@ START_TEST(by_a_larger_sid_that_is_being_dialled) {
 }
 END_TEST
 
+/* Who came when it was called, and went right away, is not waited for. */
+START_TEST(called_and_gone_again) {
+    struct world *w = start(2);
+    say(w, 3, "a");
+    opened(w, 0);
+    ck_assert(mesh_expected(w->m, 3) && !mesh_connected(w->m, 3));
+    hello(w, accepted(w), 3, "h3:3003");
+    ck_assert(mesh_expected(w->m, 3) && mesh_connected(w->m, 3));
+    ended(w, 1);
+    ck_assert(!mesh_connected(w->m, 3));
+    ck_assert(!mesh_expected(w->m, 3));
+    stop(w);
+}
+END_TEST
+
 START_TEST(by_a_smaller_sid) {
     struct world *w = start(3);
     hello(w, accepted(w), 1, "elsewhere:1234");
@@ -558,6 +573,7 @@ int main(void) {
     t = tcase_create("being called");
     tcase_add_test(t, by_a_larger_sid);
     tcase_add_test(t, by_a_larger_sid_that_is_being_dialled);
+    tcase_add_test(t, called_and_gone_again);
     tcase_add_test(t, by_a_smaller_sid);
     tcase_add_test(t, call_shortens_the_back_off);
     tcase_add_test(t, own_sid);
