@@ -24,8 +24,6 @@
 /* Fewer bytes are cheaper copied than shared. */
 #define SHARED_BYTES 2048
 #define PING_WAITING 0 /* zxid of pings before UPTODATE; the answer repeats it */
-/* Of the counter in a zxid: another epoch is due. */
-#define COUNTER_LIMIT (INT64_C(0xffffffff) - 100000)
 
 enum member_state {
     MEMBER_HELLO,      /* nothing was heard yet */
@@ -677,7 +675,7 @@ static void leader_proposed(struct server *s, struct request *r) {
     }
     link_bytes_unref(shared);
     /* I21. With a margin for what is prepared before service has ended. */
-    if (zxid_counter(r->zxid) >= COUNTER_LIMIT)
+    if (zxid_counter(r->zxid) >= s->counter_limit)
         quorum_leave(s->quorum, "the counter of epoch %" PRId64 " is used up", l->epoch);
 }
 

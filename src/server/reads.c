@@ -13,9 +13,6 @@ struct reading {
     struct list *segment_before; /* last segment that existed before this reply */
 };
 
-/* More bytes of names than this are not encoded at once but as the socket drains. */
-#define LISTING_INLINE_BYTES (128 * 1024)
-
 static struct buf *body(struct reading *rd) { return conn_out(rd->c); }
 
 static bool allowed(const struct reading *rd, const struct znode *n, int32_t wanted) {
@@ -39,7 +36,7 @@ static void put_children(struct reading *rd, struct znode *n) {
     jute_put_int(body(rd), (int32_t)count);
     if (count == 0)
         return;
-    if (n->kids->name_bytes + 4 * (uint64_t)count <= LISTING_INLINE_BYTES)
+    if (n->kids->name_bytes + 4 * (uint64_t)count <= rd->s->listing_inline_bytes)
         tree_children_put(n, body(rd));
     else
         conn_add_listing(rd->c, tree_listing_new(rd->s->tree, n));

@@ -44,6 +44,9 @@ void server_new_database(struct server *s, bool empty) {
     s->last_applied = 0;
 }
 
+#define COUNTER_LIMIT (INT64_C(0xffffffff) - 100000)
+#define LISTING_INLINE_BYTES (128 * 1024)
+
 struct server *server_new(struct config *config, const struct env *env, uint64_t seed, struct now now) {
     struct server *s = mem_calloc(1, sizeof *s);
     s->config = config;
@@ -54,6 +57,8 @@ struct server *server_new(struct config *config, const struct env *env, uint64_t
     s->good_snapshot = -1;
     s->role = &role_standalone;
     s->trace_mask = TRACE_MASK_DEFAULT;
+    s->counter_limit = COUNTER_LIMIT;
+    s->listing_inline_bytes = LISTING_INLINE_BYTES;
     list_init(&s->conns_all);
     list_init(&s->dirty);
     list_init(&s->paused);

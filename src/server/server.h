@@ -86,6 +86,8 @@ struct server {
     struct list closers;         /* struct closer: ends of sessions that are still being prepared */
     struct buf scratch;       /* for one function at a time */
     struct buf scratch_acl;
+    int64_t counter_limit;       /* of a zxid: there a leader begins another epoch */
+    size_t listing_inline_bytes; /* more bytes of names than this are not encoded at once but as the socket drains */
     struct buf reply;         /* body of the reply to the transaction that is being applied */
 
     /* log */

@@ -42,6 +42,7 @@ static struct sim_request *request_at(struct sim_client *c, int i) {
 static void forget_session(struct sim_client *c) {
     c->session = 0;
     c->last_zxid = 0;
+    c->fresh_us = 0;
     c->closing = false;
     sim_watch_lost(c, true);
 }
@@ -109,6 +110,8 @@ static void send_request(struct sim_client *c, struct sim_request *r) {
     r->sent_us = sim_now(c->sim);
     r->seen = c->last_zxid;
     r->shown = c->sim->seen;
+    c->sim->asked++;
+    sim_request_note(c, r);
     sim_request_put(c, r, &frame);
     sim_request_text(r, text, sizeof text);
     sim_trace(c->sim, "client %d asks %s", c->id, text);
@@ -206,6 +209,7 @@ static void reply_frame(struct sim_client *c, const struct reply_header *h, stru
     else
         sim_watch_reply(c, h->zxid);
     sim_request_check(c, &r, h->zxid, h->err, in);
+    sim_request_seen(c, &r, h->zxid, h->err, in);
     if (!sim_failed(c->sim))
         sim_watch_register(c, &r, h->zxid, h->err);
 }

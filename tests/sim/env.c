@@ -7,6 +7,7 @@
 #include "sim/sim.h"
 
 #define SHADOW_HOLD_US 30000
+#define SLOW_TIMES 40
 
 struct sim_job {
     struct list link;
@@ -21,13 +22,16 @@ struct sim_shadow {
     int64_t due_us;
 };
 
-/* Usually short, sometimes long. */
-static int64_t latency(struct sim *sim, int64_t usual_us, int64_t stall_us, unsigned one_in) {
-    if (rng_below(&sim->rng, one_in) == 0) {
+/* Usually short, sometimes long; for a while always long. */
+static int64_t latency(struct sim_node *n, int64_t usual_us, int64_t stall_us, unsigned one_in) {
+    struct sim *sim = n->sim;
+    bool stalls = rng_below(&sim->rng, one_in) == 0 && sim_may(sim, FAULT_DISK_SLOW);
+    if (stalls) {
         sim->counters->disk_stalls++;
         return (int64_t)rng_below(&sim->rng, (uint64_t)stall_us);
     }
-    return 20 + (int64_t)rng_below(&sim->rng, (uint64_t)usual_us);
+    int64_t us = 20 + (int64_t)rng_below(&sim->rng, (uint64_t)usual_us);
+    return n->slow_disk_until_us > sim_now(sim) ? us * SLOW_TIMES : us;
 }
 
 /* ------------------------------------------------------------------ orders */
@@ -70,7 +74,7 @@ static void take_batch(struct sim_node *n, const struct log_cmd *cmd) {
             return;
         }
         if (zxid > known)
-            watch_sessions(sim, &sim->model.txns[zxid - 1].header);
+            watch_sessions(sim, &model_txn_at(&sim->model, zxid)->header);
         zxid++;
         bytes.data += len + 13;
         bytes.len -= len + 13;
@@ -94,7 +98,7 @@ static void log_submit(void *ctx, struct log_cmd *cmd) {
     if (!n->log_busy) {
         n->log_busy = true;
         n->log_executed = false;
-        n->log_us = sim_now(n->sim) + latency(n->sim, 3000, 600000, 200);
+        n->log_us = sim_now(n->sim) + latency(n, 3000, 600000, 200);
     }
 }
 
@@ -102,7 +106,7 @@ static void job_submit(void *ctx, struct job *job) {
     struct sim_node *n = ctx;
     struct sim_job *j = mem_calloc(1, sizeof *j);
     j->job = job;
-    j->due_us = sim_now(n->sim) + latency(n->sim, 4000, 1500000, 100);
+    j->due_us = sim_now(n->sim) + latency(n, 4000, 1500000, 100);
     list_push(&n->jobs, &j->link);
 }
 
@@ -214,6 +218,14 @@ static void count_done(struct sim_node *node, const struct log_cmd *cmd) {
     }
 }
 
+static void execute_unsynced(struct sim_node *n, struct log_cmd *cmd) {
+    struct disk whole = n->disk.disk;
+    n->disk.disk.fsync = n->disk.disk.fdatasync = sync_nothing;
+    n->disk.disk.sync_dir = sync_no_directory;
+    logwriter_execute(n->writer, cmd);
+    n->disk.disk = whole;
+}
+
 static void execute(struct sim_node *n, struct log_cmd *cmd) {
     if (is_shadowed(n, cmd)) {
         cast_shadow(n, cmd);
@@ -223,6 +235,8 @@ static void execute(struct sim_node *n, struct log_cmd *cmd) {
     n->cutting |= cmd->type == LOG_CMD_CALL;
     if (is_left_out(n, cmd))
         cmd->err = 0;
+    else if (cmd->type == LOG_CMD_CALL && breaks(n, BREAK_CUT_NOT_SYNCED))
+        execute_unsynced(n, cmd);
     else
         logwriter_execute(n->writer, cmd);
     if (cmd->type == LOG_CMD_APPEND && cmd->err == 0)
@@ -236,14 +250,14 @@ static bool run_log(struct sim_node *n) {
     struct log_cmd *cmd = LIST_FIRST(&n->log_cmds, struct log_cmd, link);
     if (!n->log_executed) {
         n->log_executed = true;
-        n->log_us = sim_now(n->sim) + latency(n->sim, 300, 50000, 50);
+        n->log_us = sim_now(n->sim) + latency(n, 300, 50000, 50);
         execute(n, cmd);
         return false;
     }
     list_remove(&cmd->link);
     n->log_busy = !list_empty(&n->log_cmds);
     n->log_executed = false;
-    n->log_us = sim_now(n->sim) + latency(n->sim, 3000, 600000, 200);
+    n->log_us = sim_now(n->sim) + latency(n, 3000, 600000, 200);
     if (cmd->type == LOG_CMD_APPEND)
         n->appending = false;
     bool cut = cmd->type == LOG_CMD_CALL && cmd->err == 0;

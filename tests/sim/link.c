@@ -38,6 +38,8 @@ static void free_link(struct sim_link *l) {
     drop_packets(&l->to_server);
     drop_packets(&l->to_client);
     list_remove(&l->link);
+    buf_free(&l->held);
+    buf_free(&l->partial);
     mem_free(l);
 }
 
@@ -58,7 +60,7 @@ struct sim_link *sim_link_open(struct sim_client *c) {
     l->node = n;
     l->client = c;
     l->number = ++sim->links_made;
-    l->hang_up_us = SIM_NEVER;
+    l->hang_up_us = l->drain_us = SIM_NEVER;
     list_init(&l->to_server);
     list_init(&l->to_client);
     list_push(&sim->links, &l->link);
@@ -89,10 +91,14 @@ void sim_link_hang_up(struct sim_link *l) {
 static void server_end_closes(struct sim_link *l) {
     server_conn_gone(l->node->server, l->conn, sim_node_now(l->node));
     l->conn = NULL;
+    l->drain_us = SIM_NEVER;
+    buf_clear(&l->partial);
     drop_packets(&l->to_server);
     if (l->client != NULL)
         push_packet(l->sim, &l->to_client, NULL, 0, true);
 }
+
+static void settle(struct sim_link *l);
 
 /* ------------------------------------------------------------------ to the server */
 
@@ -102,7 +108,7 @@ static bool input_blocked(const struct conn *conn) {
 
 static int64_t link_next(const struct sim_link *l) {
     bool server_acts = l->conn != NULL && !sim_is_paused(l->node);
-    int64_t next = server_acts ? l->hang_up_us : SIM_NEVER;
+    int64_t next = server_acts ? i64_min(l->hang_up_us, l->drain_us) : SIM_NEVER;
     if (!list_empty(&l->to_client))
         next = i64_min(next, LIST_FIRST(&l->to_client, struct sim_packet, link)->due_us);
     if (server_acts && !list_empty(&l->to_server) && !input_blocked(l->conn))
@@ -162,6 +168,8 @@ bool sim_links_feed(struct sim_node *n) {
         if (l->node != n)
             continue;
         any |= feed(l);
+        if (l->conn != NULL && l->drain_us <= sim_now(n->sim))
+            settle(l);
         if (l->conn != NULL && l->hang_up_us <= sim_now(n->sim)) {
             server_end_closes(l);
             any = true;
@@ -200,30 +208,83 @@ static void check_durable(struct sim_link *l, const uint8_t *frame, size_t len) 
     sim->shown = i64_max(sim->shown, zxid);
 }
 
-static void emit(struct sim_link *l, const uint8_t *bytes, size_t len) {
-    while (len > 0) {
-        size_t size = len >= 4 ? be32_load(bytes) : SIZE_MAX;
-        if (size > len - 4) {
-            sim_fail(l->sim, "half a frame was sent");
-            return;
+/* ------------------------------------------------------------------ breaking the rules */
+
+static bool happens(struct sim_link *l, enum sim_break rule, unsigned one_in) {
+    return l->sim->options.broken == rule && rng_below(&l->sim->rng, one_in) == 0;
+}
+
+/* A frame behind the connect response. True: it is held back, or has been sent changed. */
+static bool breach(struct sim_link *l, const uint8_t *frame, size_t size) {
+    bool is_event = (int32_t)be32_load(frame) == XID_NOTIFICATION, is_reply = (int32_t)be32_load(frame) > 0;
+    if (l->held.len != 0) {
+        push_packet(l->sim, &l->to_client, frame, size, false);
+        if (is_reply) {
+            push_packet(l->sim, &l->to_client, l->held.data, l->held.len, false);
+            buf_clear(&l->held);
         }
-        check_durable(l, bytes + 4, size);
-        if (l->client != NULL)
-            push_packet(l->sim, &l->to_client, bytes + 4, size, false);
-        bytes += 4 + size;
-        len -= 4 + size;
+        return true;
     }
+    if ((is_reply && happens(l, BREAK_SWAPPED_REPLIES, 20)) || (is_event && happens(l, BREAK_LATE_EVENT, 5))) {
+        buf_append(&l->held, frame, size);
+        return true;
+    }
+    bool other = is_reply && size > REPLY_HEADER_BYTES && happens(l, BREAK_OTHER_DATA, 20);
+    bool older = is_reply && happens(l, BREAK_OLDER_REPLY, 20);
+    if (!other && !older)
+        return false;
+    uint8_t *changed = mem_dup(frame, size);
+    if (other)
+        changed[REPLY_HEADER_BYTES + rng_below(&l->sim->rng, size - REPLY_HEADER_BYTES)] ^= 1;
+    if (older)
+        be64_store(changed + 4, be64_load(changed + 4) - 2);
+    push_packet(l->sim, &l->to_client, changed, size, false);
+    mem_free(changed);
+    return true;
+}
+
+/* ------------------------------------------------------------------ the server's output */
+
+static void emit_frame(struct sim_link *l, const uint8_t *frame, size_t size) {
+    bool is_first = !l->reply_sent;
+    check_durable(l, frame, size);
+    bool broken = !is_first && l->client != NULL && size >= REPLY_HEADER_BYTES && breach(l, frame, size);
+    if (l->client != NULL && !broken)
+        push_packet(l->sim, &l->to_client, frame, size, false);
+}
+
+/* Takes what the socket has been given; the rest of a frame may come later. */
+static void emit(struct sim_link *l, const uint8_t *bytes, size_t len) {
+    buf_append(&l->partial, bytes, len);
+    while (l->partial.len >= 4 && be32_load(l->partial.data) <= l->partial.len - 4) {
+        size_t size = be32_load(l->partial.data);
+        emit_frame(l, l->partial.data + 4, size);
+        buf_consume(&l->partial, 4 + size);
+    }
+}
+
+/* All that there is, or name by name (S26): meanwhile the tree changes. True if something is left. */
+static bool drain(struct sim_link *l) {
+    struct conn *conn = l->conn;
+    while (conn_refill(conn, l->sim->slices ? 1 : REFILL_BYTES)) {
+        emit(l, conn->out.data + conn->out_sent, conn->out.len - conn->out_sent);
+        conn->out_sent = conn->out.len;
+        if (l->sim->slices && !list_empty(&conn->segments)) {
+            l->drain_us = sim_now(l->sim) + (int64_t)rng_below(&l->sim->rng, 3000);
+            l->sim->counters->sliced++;
+            return true;
+        }
+    }
+    if (l->partial.len != 0)
+        sim_fail(l->sim, "half a frame was sent");
+    return false;
 }
 
 static void settle(struct sim_link *l) {
     struct conn *conn = l->conn;
-    if (conn->close != CONN_CLOSE_NOW) {
-        while (conn_refill(conn, REFILL_BYTES)) {
-            emit(l, conn->out.data + conn->out_sent, conn->out.len - conn->out_sent);
-            conn->out_sent = conn->out.len;
-        }
-    }
-    if (conn->close != CONN_OPEN)
+    l->drain_us = SIM_NEVER;
+    bool left = conn->close != CONN_CLOSE_NOW && drain(l);
+    if (conn->close == CONN_CLOSE_NOW || (conn->close == CONN_CLOSE_FLUSH && !left))
         server_end_closes(l);
 }
 

@@ -1,193 +1,72 @@
-#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <unistd.h>
+#include <time.h>
 
 #include "base/log.h"
 #include "sim/sim.h"
 
-/* A run as long as this must have seen everything. */
-#define RUNS_FOR_COUNTERS 200
-/* Real seconds after which a seed is taken for an endless loop. */
-#define SEED_SECONDS 120
-
-static const struct {
-    const char *name;
-    uint64_t within; /* must be caught within so many seeds */
-} breaks[BREAK_COUNT] = {
-    [BREAK_NOTHING] = {"nothing", 0},
-    [BREAK_ACK_BEFORE_SYNC] = {"ack-before-sync", 5},
-    [BREAK_LOST_SYNC] = {"lost-sync", 20},
-    [BREAK_NO_DIR_SYNC] = {"no-dir-sync", 20},
-    [BREAK_REORDERED_BATCHES] = {"reordered-batches", 20},
-    [BREAK_EARLY_ACK] = {"early-ack", 5},
-    [BREAK_EARLY_NEWLEADER] = {"early-newleader", 50},
-    [BREAK_NO_CURRENT_EPOCH] = {"no-current-epoch", 50},
-    [BREAK_NO_ACCEPTED_EPOCH] = {"no-accepted-epoch", 50},
-    [BREAK_NO_QUORUM] = {"no-quorum", 5},
-    [BREAK_NO_TRUNC] = {"no-trunc", 50},
-    [BREAK_NO_PING_ROUND] = {"no-ping-round", 150},
+struct command_line {
+    struct sim_options options;
+    uint64_t runs, first, jobs, elections;
+    bool soak, self_test;
 };
 
-/* For messages that must come out even when the program dies. */
-static char replay_command[200];
-
-static void remember(const struct sim_options *o) {
-    int n = snprintf(replay_command, sizeof replay_command, "zabra-sim --seed %llu", (unsigned long long)o->seed);
-    if (o->clients > 0)
-        n += snprintf(replay_command + n, sizeof replay_command - (size_t)n, " --clients %d", o->clients);
-    if (o->servers > 0)
-        n += snprintf(replay_command + n, sizeof replay_command - (size_t)n, " --servers %d --observers %d", o->servers,
-                      o->observers);
-    if (o->ops > 0)
-        n += snprintf(replay_command + n, sizeof replay_command - (size_t)n, " --ops %d", o->ops);
-    if (o->broken != BREAK_NOTHING)
-        snprintf(replay_command + n, sizeof replay_command - (size_t)n, " --break %s", breaks[o->broken].name);
-}
-
-static void say(const char *text) {
-    ssize_t n = write(STDERR_FILENO, text, strlen(text));
-    (void)n;
-}
-
-static void on_death(int signal_number) {
-    say(signal_number == SIGALRM ? "\nendless loop; replay: " : "\nthe program died; replay: ");
-    say(replay_command);
-    say(" --trace\n");
-    signal(signal_number, SIG_DFL);
-    raise(signal_number);
-}
+static const char *const fault_names[FAULT_COUNT] = {
+#define NAME(name, text) [FAULT_##name] = text,
+    SIM_FAULTS(NAME)
+#undef NAME
+};
 
 static void usage(FILE *out) {
     fputs("zabra-sim --seed N [--trace] [--break NAME] [OPTION ...]   play one seed\n"
-          "zabra-sim --runs N [--first SEED] [OPTION ...]             play many\n"
+          "zabra-sim --runs N [--first SEED] [--jobs N] [OPTION ...]  play many, in so many processes\n"
+          "zabra-sim --soak [--first SEED] [--jobs N] [OPTION ...]    play until a signal ends it\n"
+          "zabra-sim --elections N                                    elections in ensembles of 3, 5, 7 and 9, and what they take\n"
           "zabra-sim --self-test                                      break every rule; each must be noticed\n"
           "Options, which otherwise follow from the seed:\n"
           "  --servers N      1: one server alone; more: voters of an ensemble\n"
           "  --observers N    further members, with --servers (all together at most 12)\n"
           "  --clients N, --ops N\n"
-          "SIM_LOG=1 in the environment shows the servers' logs on standard error.\n"
-          "NAME:",
+          "  --faults LIST    none, all, or some of:",
           out);
+    for (int f = 0; f < FAULT_COUNT; f++)
+        fprintf(out, "%s%s", f == 0 ? " " : ",", fault_names[f]);
+    fputs("\nSIM_LOG=1 in the environment shows the servers' logs on standard error.\nNAME:", out);
     for (int b = BREAK_NOTHING + 1; b < BREAK_COUNT; b++)
-        fprintf(out, " %s", breaks[b].name);
-    fputs("\n",
-          out);
-}
-
-static bool play(const struct sim_options *options, struct sim_counters *counters, char failure[512], uint64_t *hash) {
-    remember(options);
-    alarm(SEED_SECONDS);
-    bool passed = sim_run(options, counters, failure, hash);
-    alarm(0);
-    return passed;
-}
-
-static void print_counters(const struct sim_counters *n) {
-#define PRINT(name, text) printf("  %-40s %llu\n", text, (unsigned long long)n->name);
-    SIM_COUNTERS(PRINT, PRINT, PRINT)
-#undef PRINT
-}
-
-/* What never happened was not tested. */
-static bool all_happened(const struct sim_counters *n) {
-    bool all = true;
-#define MUST(name, text)                                                                                               \
-    if (n->name == 0) {                                                                                                \
-        printf("did not happen at all: %s\n", text);                                                                   \
-        all = false;                                                                                                   \
-    }
-#define MAY(name, text)
-    SIM_COUNTERS(MUST, MUST, MAY)
-#undef MUST
-#undef MAY
-    return all;
-}
-
-static int one_seed(const struct sim_options *options) {
-    struct sim_counters counters = {0};
-    char failure[512];
-    uint64_t hash;
-    bool passed = play(options, &counters, failure, &hash);
-    print_counters(&counters);
-    printf("trace %016llx\n", (unsigned long long)hash);
-    if (!passed)
-        printf("seed %llu FAILED: %s\n", (unsigned long long)options->seed, failure);
-    printf("%d passed, %d failed\n", passed, !passed);
-    return passed ? EXIT_SUCCESS : EXIT_FAILURE;
-}
-
-static int many_seeds(struct sim_options options, uint64_t first, uint64_t runs) {
-    struct sim_counters counters = {0};
-    uint64_t failed = 0;
-    for (uint64_t i = 0; i < runs; i++) {
-        char failure[512];
-        uint64_t hash;
-        options.seed = first + i;
-        if (play(&options, &counters, failure, &hash))
-            continue;
-        failed++;
-        printf("seed %llu FAILED: %s\n  replay: %s --trace\n", (unsigned long long)options.seed, failure, replay_command);
-        fflush(stdout);
-    }
-    print_counters(&counters);
-    bool ok = failed == 0 && (runs < RUNS_FOR_COUNTERS || all_happened(&counters));
-    printf("%llu passed, %llu failed\n", (unsigned long long)(runs - failed), (unsigned long long)failed);
-    return ok ? EXIT_SUCCESS : EXIT_FAILURE;
-}
-
-static bool is_caught(enum sim_break broken) {
-    for (uint64_t seed = 1; seed <= breaks[broken].within; seed++) {
-        struct sim_counters counters = {0};
-        struct sim_options options = {.seed = seed, .broken = broken, .servers = broken < BREAK_FIRST_OF_ENSEMBLES ? 1 : 3};
-        char failure[512];
-        uint64_t hash;
-        if (!play(&options, &counters, failure, &hash)) {
-            printf("%s: caught by seed %llu (limit %llu): %s\n", breaks[broken].name, (unsigned long long)seed,
-                   (unsigned long long)breaks[broken].within, failure);
-            return true;
-        }
-    }
-    printf("%s: NOT caught by %llu seeds\n", breaks[broken].name, (unsigned long long)breaks[broken].within);
-    return false;
-}
-
-static bool is_deterministic(uint64_t seed) {
-    uint64_t hashes[2];
-    for (int i = 0; i < 2; i++) {
-        struct sim_counters counters = {0};
-        struct sim_options options = {.seed = seed};
-        char failure[512];
-        play(&options, &counters, failure, &hashes[i]);
-    }
-    if (hashes[0] != hashes[1])
-        printf("seed %llu: the same seed, another trace\n", (unsigned long long)seed);
-    return hashes[0] == hashes[1];
-}
-
-static int self_test(void) {
-    int passed = 0, failed = 0;
-    for (int b = BREAK_NOTHING + 1; b < BREAK_COUNT; b++) {
-        bool caught = is_caught((enum sim_break)b);
-        passed += caught;
-        failed += !caught;
-    }
-    for (uint64_t seed = 1; seed <= 5; seed++) {
-        bool same = is_deterministic(seed);
-        passed += same;
-        failed += !same;
-    }
-    printf("%d passed, %d failed\n", passed, failed);
-    return failed == 0 ? EXIT_SUCCESS : EXIT_FAILURE;
+        fprintf(out, " %s", sim_break_name((enum sim_break)b));
+    fputs("\n", out);
 }
 
 static enum sim_break break_of(const char *name) {
     for (int b = BREAK_NOTHING + 1; b < BREAK_COUNT; b++)
-        if (strcmp(breaks[b].name, name) == 0)
+        if (strcmp(sim_break_name((enum sim_break)b), name) == 0)
             return (enum sim_break)b;
     fprintf(stderr, "zabra-sim: there is no rule %s\n", name);
     exit(2);
+}
+
+static unsigned fault_bit(const char *name, size_t len) {
+    for (int f = 0; f < FAULT_COUNT; f++)
+        if (strlen(fault_names[f]) == len && memcmp(fault_names[f], name, len) == 0)
+            return 1u << f;
+    fprintf(stderr, "zabra-sim: there is no fault %.*s\n", (int)len, name);
+    exit(2);
+}
+
+static unsigned faults_of(const char *list) {
+    unsigned faults = 0;
+    if (strcmp(list, "none") == 0)
+        return 0;
+    if (strcmp(list, "all") == 0)
+        return SIM_ALL_FAULTS;
+    for (;;) {
+        size_t len = strcspn(list, ",");
+        faults |= fault_bit(list, len);
+        if (list[len] == '\0')
+            return faults;
+        list += len + 1;
+    }
 }
 
 static uint64_t number(const char *option, const char *text) {
@@ -200,50 +79,68 @@ static uint64_t number(const char *option, const char *text) {
     return value;
 }
 
-int main(int argc, char **argv) {
-    struct sim_options options = {.seed = 1};
-    uint64_t runs = 0, first = 1;
-    log_set_level(getenv("SIM_LOG") != NULL ? LOG_LEVEL_DEBUG : LOG_LEVEL_OFF);
-    signal(SIGABRT, on_death);
-    signal(SIGALRM, on_death);
-    signal(SIGSEGV, on_death);
-    for (int i = 1; i < argc; i++) {
-        const char *option = argv[i], *value = argv[i + 1];
-        if (strcmp(option, "--self-test") == 0)
-            return self_test();
-        if (strcmp(option, "--trace") == 0) {
-            options.trace = true;
-            continue;
-        }
-        if (strcmp(option, "--help") == 0) {
-            usage(stdout);
-            return EXIT_SUCCESS;
-        }
-        i++;
-        if (strcmp(option, "--seed") == 0) {
-            options.seed = number(option, value);
-        } else if (strcmp(option, "--runs") == 0) {
-            runs = number(option, value);
-        } else if (strcmp(option, "--first") == 0) {
-            first = number(option, value);
-        } else if (strcmp(option, "--clients") == 0) {
-            options.clients = (int)number(option, value);
-        } else if (strcmp(option, "--servers") == 0) {
-            options.servers = (int)number(option, value);
-        } else if (strcmp(option, "--observers") == 0) {
-            options.observers = (int)number(option, value);
-        } else if (strcmp(option, "--ops") == 0) {
-            options.ops = (int)number(option, value);
-        } else if (strcmp(option, "--break") == 0 && value != NULL) {
-            options.broken = break_of(value);
-        } else {
-            usage(stderr);
-            return 2;
+/* False: there is no such option. */
+static bool take_number(struct command_line *line, const char *option, const char *value) {
+    struct sim_options *o = &line->options;
+    static const char *const names[] = {"--seed", "--runs", "--first", "--jobs", "--elections"};
+    uint64_t *const longs[] = {&o->seed, &line->runs, &line->first, &line->jobs, &line->elections};
+    static const char *const small_names[] = {"--clients", "--servers", "--observers", "--ops"};
+    int *const ints[] = {&o->clients, &o->servers, &o->observers, &o->ops};
+    for (size_t i = 0; i < ARRAY_LEN(names); i++) {
+        if (strcmp(option, names[i]) == 0) {
+            *longs[i] = number(option, value);
+            return true;
         }
     }
-    if (options.servers + options.observers > SIM_NODES_MAX || (options.observers > 0 && options.servers < 2)) {
+    for (size_t i = 0; i < ARRAY_LEN(small_names); i++) {
+        if (strcmp(option, small_names[i]) == 0) {
+            *ints[i] = (int)number(option, value);
+            return true;
+        }
+    }
+    return false;
+}
+
+static void parse(struct command_line *line, int argc, char **argv) {
+    for (int i = 1; i < argc; i++) {
+        const char *option = argv[i], *value = argv[i + 1];
+        if (strcmp(option, "--self-test") == 0) {
+            line->self_test = true;
+        } else if (strcmp(option, "--soak") == 0) {
+            line->soak = true;
+        } else if (strcmp(option, "--trace") == 0) {
+            line->options.trace = true;
+        } else if (strcmp(option, "--help") == 0) {
+            usage(stdout);
+            exit(EXIT_SUCCESS);
+        } else if (strcmp(option, "--break") == 0 && value != NULL) {
+            line->options.broken = break_of(argv[++i]);
+        } else if (strcmp(option, "--faults") == 0 && value != NULL) {
+            line->options.faults = faults_of(argv[++i]);
+        } else if (take_number(line, option, value)) {
+            i++;
+        } else {
+            usage(stderr);
+            exit(2);
+        }
+    }
+}
+
+int main(int argc, char **argv) {
+    struct command_line line = {.options = {.seed = 1, .faults = SIM_ALL_FAULTS}};
+    log_set_level(getenv("SIM_LOG") != NULL ? LOG_LEVEL_DEBUG : LOG_LEVEL_OFF);
+    parse(&line, argc, argv);
+    const struct sim_options *o = &line.options;
+    if (o->servers + o->observers > SIM_NODES_MAX || (o->observers > 0 && o->servers < 2)) {
         usage(stderr);
         return 2;
     }
-    return runs > 0 ? many_seeds(options, first, runs) : one_seed(&options);
+    if (line.elections > 0)
+        return sim_elections(line.elections, o->trace);
+    if (line.self_test)
+        return sim_self_test();
+    /* Another soak, other seeds. */
+    if (line.soak)
+        return sim_soak(o, line.first != 0 ? line.first : (uint64_t)time(NULL) * 1000000, (int)line.jobs);
+    return line.runs > 0 ? sim_many_seeds(o, line.first != 0 ? line.first : 1, line.runs, (int)line.jobs) : sim_one_seed(o);
 }

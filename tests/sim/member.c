@@ -24,7 +24,7 @@ int sim_member_start(struct sim_node *n) {
     }
     if (quorum_new(n->server, config, n->sid, &sim_wire_ops, n, error, sizeof error) == NULL) {
         qconfig_unref(config);
-        if (!n->disk.dead)
+        if (!n->disk.dead && !n->full)
             sim_fail(sim, "server %d does not start: %s", n->sid, error);
         return -EIO;
     }
@@ -47,8 +47,8 @@ const struct server *sim_calm_leader(const struct sim *sim) {
 /* True if the disks of a quorum hold it. */
 static bool quorum_has(const struct sim *sim, zxid_t zxid) {
     int count = 0;
-    for (int i = 0; i < sim->voters; i++)
-        count += sim->nodes[i].synced >= zxid;
+    for (int i = 0; i < sim->voters; i++) /* one that has lost it since was worth its acknowledgement */
+        count += sim->nodes[i].synced >= zxid || sim->nodes[i].lost_synced >= zxid;
     return count > sim->voters / 2;
 }
 
@@ -158,7 +158,7 @@ static void account(struct sim_node *n) {
     if (!sim_failed(sim))
         check_history(n, n->served ? history_after(s->history, seen) : 0);
     n->account = model_count_to(&sim->model, s->last_applied);
-    if (!sim_failed(sim) && s->last_applied != 0 && model_txn_at(&sim->model, s->last_applied) == NULL)
+    if (!sim_failed(sim) && s->last_applied > sim->model.base && model_txn_at(&sim->model, s->last_applied) == NULL)
         sim_fail(sim, "server %d is at 0x%llx, which nobody has committed", n->sid, hex(s->last_applied));
 }
 
@@ -190,6 +190,7 @@ static void established(struct sim_node *n, int64_t epoch) {
         sim_fail(sim, "server %d leads epoch %lld from 0x%llx on, but 0x%llx was committed before", n->sid, (long long)epoch,
                  hex(n->server->last_applied), hex(committed));
     sim->counters->leaders++;
+    sim->counters->roll_overs += committed != 0 && zxid_counter(committed) >= n->server->counter_limit;
     n->ordered = n->server->last_applied;
     if (epoch < sim->epoch)
         return;
@@ -233,10 +234,15 @@ void sim_member_account(struct sim_node *n) {
     quorum_view(s->quorum, &v);
     bool looks = strcmp(v.state, "looking") == 0;
     sim->counters->elections += n->looked && !looks;
+    if (looks && !n->looked)
+        n->looking_us = sim_now(sim);
+    if (!looks && n->looked)
+        n->decided_us = sim_now(sim);
     n->looked = looks;
     bool serves = s->state == SERVER_RUNNING, leads = serves && s->role->orders;
     sim->counters->step_downs += n->led && !leads;
     if (serves) {
+        sim_damage_healed(n);
         account(n);
         if (leads && !n->led && !sim_failed(sim))
             established(n, v.epoch);

@@ -83,6 +83,27 @@ void model_init(struct model *m) {
     root->stat.num_children = 1; /* /zookeeper, which nobody here touches */
 }
 
+/* As clients see it: what was created and what was deleted, from what is counted, which is what was created. It stays where it is
+ * when it cannot count any further. */
+static void count_cversion(struct model_version *v) {
+    v->stat.cversion = (int32_t)(2 * (uint32_t)v->children_made - (uint32_t)v->stat.num_children);
+}
+
+void model_begin_with(struct model *m, zxid_t zxid, const char *path, int64_t time_ms, int32_t children_made) {
+    char parent_path[MODEL_PATH_MAX];
+    model_parent(path, parent_path);
+    struct model_node *parent = model_find(m, parent_path);
+    struct model_version *v = change(make_node(m, path, parent), zxid), *p;
+    m->base = zxid;
+    *v = (struct model_version){.zxid = zxid, .exists = true, .data = SLICE_LIT(""), .children_made = children_made};
+    v->stat = (struct stat_view){.czxid = zxid, .mzxid = zxid, .pzxid = zxid, .ctime = time_ms, .mtime = time_ms};
+    count_cversion(v);
+    p = change(parent, zxid);
+    p->stat.num_children++;
+    p->children_made++;
+    count_cversion(p);
+}
+
 void model_free(struct model *m) {
     for (size_t i = 0; i < m->node_count; i++) {
         mem_free(m->nodes[i]->versions);
@@ -132,7 +153,8 @@ static bool apply_create(struct model *m, const struct txn_header *h, const stru
     if (node == NULL)
         node = make_node(m, path, parent);
     struct model_version *v = change(node, h->zxid);
-    *v = (struct model_version){.zxid = h->zxid, .exists = true, .data = t->data};
+    *v = (struct model_version){.zxid = h->zxid, .exists = true, .data = t->data, .ttl_ms = t->ttl};
+    v->kind = t->type == OP_CREATE_CONTAINER ? MODEL_CONTAINER : t->type == OP_CREATE_TTL ? MODEL_TTL : MODEL_PLAIN;
     v->stat = (struct stat_view){.czxid = h->zxid,
                                  .mzxid = h->zxid,
                                  .pzxid = h->zxid,
@@ -141,12 +163,15 @@ static bool apply_create(struct model *m, const struct txn_header *h, const stru
                                  .ephemeral_owner = t->ephemeral ? h->client_id : 0,
                                  .data_length = (int32_t)t->data.len};
     struct model_version *p = change(parent, h->zxid);
+    int32_t made = (int32_t)((uint32_t)p->children_made + 1);
     p->stat.num_children++;
-    p->stat.cversion++;
-    p->stat.pzxid = h->zxid;
-    p->children_made++;
-    if (t->parent_cversion != p->children_made && strcmp(parent_path, "/") != 0)
-        return refuse(m, "it creates %s with parent version %d, not %d", path, t->parent_cversion, p->children_made);
+    if (made > p->children_made) {
+        p->children_made = made;
+        p->stat.pzxid = h->zxid;
+    }
+    count_cversion(p);
+    if (t->parent_cversion != made && strcmp(parent_path, "/") != 0)
+        return refuse(m, "it creates %s with parent version %d, not %d", path, t->parent_cversion, made);
     note_event(m, h->zxid, EVENT_NODE_CREATED, node);
     note_event(m, h->zxid, EVENT_NODE_CHILDREN_CHANGED, parent);
     return true;
@@ -156,7 +181,7 @@ static void delete_node(struct model *m, zxid_t zxid, struct model_node *node) {
     change(node, zxid)->exists = false;
     struct model_version *p = change(node->parent, zxid);
     p->stat.num_children--;
-    p->stat.cversion++;
+    count_cversion(p);
     p->stat.pzxid = zxid;
     note_event(m, zxid, EVENT_NODE_DELETED, node);
     note_event(m, zxid, EVENT_NODE_CHILDREN_CHANGED, node->parent);
@@ -174,6 +199,23 @@ static bool apply_delete(struct model *m, const struct txn_header *h, const stru
         return refuse(m, "it deletes %s, which has children", path);
     delete_node(m, h->zxid, node);
     return true;
+}
+
+/* Only those may go by themselves whose time has come: containers that had a child, TTL nodes that nobody has written to. */
+static bool apply_delete_container(struct model *m, const struct txn_header *h, const struct txn *t) {
+    char path[MODEL_PATH_MAX];
+    if (!path_text(m, t->path, path))
+        return false;
+    const struct model_version *v = model_at(model_find(m, path), h->zxid);
+    if (v == NULL || v->kind == MODEL_PLAIN)
+        return refuse(m, "it deletes %s, which is no container and has no time to live", path);
+    if (v->kind == MODEL_CONTAINER && v->children_made == 0)
+        return refuse(m, "it deletes the container %s, which never had a child", path);
+    if (v->kind == MODEL_TTL && h->time_ms - v->stat.mtime <= v->ttl_ms)
+        return refuse(m, "it deletes %s after %" PRId64 " ms, its time to live is %" PRId64, path, h->time_ms - v->stat.mtime,
+                      v->ttl_ms);
+    m->reaped++;
+    return apply_delete(m, h, t);
 }
 
 static bool apply_set_data(struct model *m, const struct txn_header *h, const struct txn *t) {
@@ -199,6 +241,8 @@ static bool apply_op(struct model *m, const struct txn_header *h, const struct t
     switch (t->type) {
     case OP_CREATE:
     case OP_CREATE2:
+    case OP_CREATE_CONTAINER:
+    case OP_CREATE_TTL:
         return apply_create(m, h, t);
     case OP_DELETE:
         return apply_delete(m, h, t);
@@ -289,11 +333,20 @@ static bool is_late(const struct txn *t) {
     return false;
 }
 
+/* Refused by the leader, for lack of space, long after the client went on elsewhere. */
+static bool is_refused_late(const struct model_session *session, const struct txn_header *h, const struct txn *t) {
+    return t->type == OP_ERROR && t->err == ZK_QUOTA_EXCEEDED && session != NULL && h->cxid <= session->last_cxid;
+}
+
 static bool apply(struct model *m, const struct txn_header *h, const struct txn *t) {
     struct model_session *session = model_session(m, h->client_id);
     if (t->type == OP_CREATE_SESSION)
         return create_session(m, h, t);
-    if (m->ensemble && is_late(t))
+    if (t->type == OP_DELETE_CONTAINER)
+        return apply_delete_container(m, h, t);
+    if (t->type == OP_ERROR && h->client_id == 0)
+        return true; /* a container that has got a child meanwhile */
+    if (m->ensemble && (is_late(t) || is_refused_late(session, h, t)))
         return true; /* perhaps behind newer ones */
     if (session == NULL || (session->closed != 0 && t->type != OP_ERROR))
         return refuse(m, "it has type %d, request %d, and belongs to session 0x%" PRIx64 ", which is not there", t->type,
@@ -372,7 +425,7 @@ static void rollback_sessions(struct model *m, zxid_t last) {
 }
 
 void model_rollback(struct model *m, zxid_t last) {
-    for (; model_last(m) > last; m->txn_count--)
+    for (; m->txn_count > 0 && model_last(m) > last; m->txn_count--)
         mem_free((void *)(uintptr_t)m->txns[m->txn_count - 1].payload.data);
     for (size_t i = 0; i < m->node_count; i++)
         while (m->nodes[i]->count > 0 && m->nodes[i]->versions[m->nodes[i]->count - 1].zxid > last)

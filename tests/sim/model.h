@@ -11,9 +11,13 @@
 
 #define MODEL_PATH_MAX 64
 
+enum model_kind { MODEL_PLAIN, MODEL_CONTAINER, MODEL_TTL };
+
 struct model_version {
     zxid_t zxid; /* holds from here on */
     bool exists;
+    enum model_kind kind;
+    int64_t ttl_ms;
     struct slice data; /* stands in the payload of the transaction */
     struct stat_view stat;
     int32_t children_made; /* what names of sequential children count by */
@@ -54,6 +58,7 @@ struct model {
     struct hmap by_path;
     struct model_node **nodes;
     size_t node_count;
+    zxid_t base; /* where the first database stands */
     struct model_txn *txns; /* ascending; without gaps within an epoch */
     size_t txn_count, txn_cap;
     struct model_event *events;
@@ -61,14 +66,17 @@ struct model {
     struct model_session *sessions;
     size_t session_count;
     uint64_t stamp;
+    uint64_t reaped; /* containers and TTL nodes that the server has deleted */
     bool ensemble; /* what a request meets may have changed on its way: errors may come for sessions that are not there */
     char error[256]; /* why the last transaction was refused */
 };
 
 void model_init(struct model *m);
 void model_free(struct model *m);
+/* Before the first transaction: the database begins at this zxid, with this node, below which so many have been created. */
+void model_begin_with(struct model *m, zxid_t zxid, const char *path, int64_t time_ms, int32_t children_made);
 static inline zxid_t model_last(const struct model *m) {
-    return m->txn_count != 0 ? m->txns[m->txn_count - 1].header.zxid : 0;
+    return m->txn_count != 0 ? m->txns[m->txn_count - 1].header.zxid : m->base;
 }
 /* How many transactions there are up to zxid. */
 size_t model_count_to(const struct model *m, zxid_t zxid);

@@ -80,6 +80,14 @@ void sim_wires_sweep(struct sim *sim) {
             free_wire(w);
 }
 
+int sim_wires_count(const struct sim *sim) {
+    const struct wire *w;
+    int count = 0;
+    LIST_FOREACH(w, &sim->wires, const struct wire, all)
+        count += !w->gone;
+    return count;
+}
+
 void sim_wires_free(struct sim *sim) {
     while (!list_empty(&sim->wires))
         free_wire(LIST_FIRST(&sim->wires, struct wire, all));
@@ -91,6 +99,8 @@ static bool is_slow(const struct sim_node *n) { return n->slow_until_us > sim_no
 
 static int64_t delay_us(const struct wire *from) {
     struct sim *sim = from->node->sim;
+    if (sim->exact_delay_us != 0)
+        return sim->exact_delay_us;
     int64_t us = 20 + (int64_t)rng_below(&sim->rng, (uint64_t)sim->delay_us);
     if (rng_below(&sim->rng, 100) == 0)
         us += (int64_t)rng_below(&sim->rng, 30000);
@@ -131,13 +141,15 @@ static void send_bytes(void *ctx, struct link *l, const void *data, size_t len) 
     buf_append(&bytes, data, len);
     if (w->port == LINK_QUORUM)
         sim_tamper(n, &w->tamper, &bytes, &back);
+    else
+        sim_tamper_vote(n, &bytes);
     /* Segments do not keep to the borders of packets. */
-    bool whole = len < 2 || sim->options.broken != BREAK_NOTHING || rng_below(&sim->rng, 8) != 0;
-    size_t cut = whole ? len : 1 + (size_t)rng_below(&sim->rng, len - 1);
+    bool whole = bytes.len < 2 || sim->options.broken != BREAK_NOTHING || rng_below(&sim->rng, 8) != 0;
+    size_t cut = whole ? bytes.len : 1 + (size_t)rng_below(&sim->rng, bytes.len - 1);
     if (w->peer != NULL)
         fly(w, bytes.data, cut, false);
-    if (w->peer != NULL && cut < len)
-        fly(w, bytes.data + cut, len - cut, false);
+    if (w->peer != NULL && cut < bytes.len)
+        fly(w, bytes.data + cut, bytes.len - cut, false);
     if (back.len != 0)
         forge(w, &back);
     buf_free(&bytes);
@@ -416,25 +428,29 @@ static void break_some(struct sim *sim) {
 }
 
 static void network_fault(struct sim *sim) {
+    static const enum sim_fault kinds[] = {FAULT_PARTITION, FAULT_PARTITION, FAULT_RESET, FAULT_SLOW_PEER, FAULT_REFUSAL};
     struct sim_node *n = &sim->nodes[rng_below(&sim->rng, (uint64_t)sim->node_count)];
-    switch (rng_below(&sim->rng, 5)) {
-    case 0:
-    case 1:
+    enum sim_fault kind = kinds[rng_below(&sim->rng, ARRAY_LEN(kinds))];
+    switch (sim_fault(sim, kind) ? kind : FAULT_COUNT) {
+    case FAULT_PARTITION:
         partition(sim);
         sim->network_us = sim_soon(sim, 50000, rng_below(&sim->rng, 3) == 0 ? 8000000 : 2000000);
         return;
-    case 2:
+    case FAULT_RESET:
         break_some(sim);
         break;
-    case 3:
+    case FAULT_SLOW_PEER:
         n->slow_until_us = sim_soon(sim, 200000, 3000000);
         sim->counters->slow_peers++;
         sim_trace(sim, "server %d has a slow network", n->sid);
         break;
-    default:
+    case FAULT_REFUSAL:
         n->refuses_until_us = sim_soon(sim, 100000, 1500000);
         break_some(sim);
         sim_trace(sim, "server %d refuses connections", n->sid);
+        break;
+    default:
+        break;
     }
     sim->delay_us = 100 + (int64_t)rng_below(&sim->rng, rng_below(&sim->rng, 4) == 0 ? 20000 : 2000);
     sim->network_us = sim_soon(sim, 100000, 4000000);
@@ -443,7 +459,7 @@ static void network_fault(struct sim *sim) {
 static void pause_one(struct sim *sim) {
     struct sim_node *n = &sim->nodes[rng_below(&sim->rng, (uint64_t)sim->node_count)];
     sim->pause_us = sim_soon(sim, 500000, 12000000);
-    if (n->server == NULL)
+    if (n->server == NULL || !sim_fault(sim, FAULT_PAUSE))
         return;
     n->paused_us = sim_soon(sim, 10000, rng_below(&sim->rng, 2) == 0 ? 500000 : 6000000);
     sim->counters->pauses++;
@@ -453,8 +469,10 @@ static void pause_one(struct sim *sim) {
 static void jump_clock(struct sim *sim) {
     struct sim_node *n = &sim->nodes[rng_below(&sim->rng, (uint64_t)sim->node_count)];
     int64_t ms = (int64_t)rng_below(&sim->rng, rng_below(&sim->rng, 2) == 0 ? 7200000 : 2000);
-    n->wall_ms += rng_below(&sim->rng, 2) == 0 ? ms : -ms;
     sim->jump_us = sim_soon(sim, 500000, 12000000);
+    if (!sim_fault(sim, FAULT_CLOCK))
+        return;
+    n->wall_ms += rng_below(&sim->rng, 2) == 0 ? ms : -ms;
     sim->counters->clock_jumps++;
     sim_trace(sim, "the wall clock of server %d is %lld ms off", n->sid, (long long)n->wall_ms);
 }

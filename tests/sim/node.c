@@ -4,6 +4,7 @@
 
 #include "server/history.h"
 #include "sim/sim.h"
+#include "store/rewind.h"
 
 #define TURNS_AT_ONCE 10000
 
@@ -55,6 +56,8 @@ static void configure(struct sim_node *n) {
     set_number(c, "preAllocSize", 4 + rng_below(rng, 40), &log);
     set_number(c, "diskReserve", 16384, &log);
     set_number(c, "globalOutstandingLimit", rng_below(rng, 2) == 0 ? 1 + rng_below(rng, 8) : 1000, &log);
+    config_set(c, "extendedTypesEnabled", "true", &log);
+    set_number(c, "znode.container.checkIntervalMs", 200 + rng_below(rng, 3000), &log);
     if (rng_below(rng, 3) == 0)
         set_number(c, "txnLogSizeLimitInKb", 20 + rng_below(rng, 100), &log);
     if (sim_is_ensemble(sim))
@@ -111,6 +114,7 @@ void sim_node_crash(struct sim_node *n, enum sim_end kind) {
         simdisk_kill(&n->disk);
     }
     n->error_armed = false;
+    sim_damage_if_due(n);
     plan_crash(n);
 }
 
@@ -124,7 +128,9 @@ static void check_recovered(struct sim_node *n, const struct recovery_result *re
     sim->counters->replayed += result->txns_replayed;
     sim->counters->torn += result->cut;
     zxid_t shown = sim_is_ensemble(sim) ? 0 : sim->shown;
-    if ((last < n->synced && !n->cutting) || last < shown)
+    /* S15: what was lost is all there after all, or it was found, and the member knows that it must not vote. */
+    bool found = n->lost && (last == 0 || store_is_marked(&n->disk.disk));
+    if ((last < n->synced && !n->cutting && !found) || last < shown)
         sim_fail(sim, "S13: the database of server %d ends at zxid 0x%llx, but 0x%llx was synced and 0x%llx was shown", n->sid,
                  (unsigned long long)last, (unsigned long long)n->synced, (unsigned long long)shown);
     zxid_t synced = n->synced;
@@ -163,10 +169,40 @@ static void give_up_start(struct sim_node *n) {
 /* Short enough that members that were away for a while need a snapshot. */
 static size_t history_count_min(struct sim *sim) { return 250 + (size_t)rng_below(&sim->rng, 250); }
 
+static void make_server(struct sim_node *n) {
+    struct sim *sim = n->sim;
+    struct env env = sim_env(n);
+    n->server = server_new(&n->config, &env, rng_next(&sim->rng), sim_node_now(n));
+    if (sim_is_ensemble(sim))
+        n->server->history = history_new(1, history_count_min(sim));
+    if (sim->counter_limit != 0)
+        n->server->counter_limit = sim->counter_limit;
+    if (sim->slices)
+        n->server->listing_inline_bytes = 0;
+}
+
+/* As the program itself: a damaged member does not need its files. */
+static void recover(struct sim_node *n, struct recovery_result *result) {
+    struct sim *sim = n->sim;
+    make_server(n);
+    server_recover(n->server, result, sim_node_now(n));
+    if (result->status != RECOVERY_REFUSED || !n->lost || n->disk.dead)
+        return;
+    sim_trace(sim, "%d: %s", n->sid, result->message);
+    sim->counters->found_damage++;
+    n->restored = true;
+    if (store_abandon(&n->disk.disk) != 0) {
+        result->status = RECOVERY_IO;
+        return;
+    }
+    server_free(n->server);
+    make_server(n);
+    server_recover(n->server, result, sim_node_now(n));
+}
+
 static void start(struct sim_node *n) {
     struct sim *sim = n->sim;
     struct recovery_result result;
-    struct env env = sim_env(n);
     struct logwriter_options options = {.prealloc_bytes = n->config.prealloc_kib * 1024,
                                         .force_sync = true,
                                         .side_file_interval_us = 200000};
@@ -174,12 +210,9 @@ static void start(struct sim_node *n) {
     n->disk.clock_us = sim_now(sim);
     n->disk.calls = n->disk.crash_at = 0;
     n->dark = false;
-    if (!sim->calm && rng_below(&sim->rng, 4) == 0)
+    if (!sim->calm && rng_below(&sim->rng, 4) == 0 && sim_may(sim, FAULT_CRASH))
         n->disk.crash_at = 1 + rng_below(&sim->rng, 12);
-    n->server = server_new(&n->config, &env, rng_next(&sim->rng), sim_node_now(n));
-    if (ensemble)
-        n->server->history = history_new(1, history_count_min(sim));
-    server_recover(n->server, &result, sim_node_now(n));
+    recover(n, &result);
     if (result.status != RECOVERY_OK && !n->disk.dead && !(result.status == RECOVERY_IO && n->full))
         sim_fail(sim, "S15: recovery of server %d refuses: %s", n->sid, result.message);
     n->writer = logwriter_new(&n->disk.disk, &options);
@@ -224,32 +257,59 @@ static void full_disk(struct sim_node *n) {
         n->full = false;
         n->full_seen_us = sim_now(sim);
         n->disk.capacity = 0;
-        n->full_us = sim->calm ? SIM_NEVER : sim_soon(sim, 500000, 5000000);
+        n->full_us = sim->calm ? SIM_NEVER : sim_soon(sim, 500000, sim_is_ensemble(sim) ? 60000000 : 5000000);
+        return;
+    }
+    if (!sim_fault(sim, FAULT_DISK_FULL)) {
+        n->full_us = SIM_NEVER;
         return;
     }
     n->full = true;
     n->disk.capacity = simdisk_used(&n->disk) + (int64_t)rng_below(&sim->rng, 40000);
-    n->full_us = sim_soon(sim, 100000, 2500000);
+    n->full_us = sim_soon(sim, 100000, sim_is_ensemble(sim) ? 8000000 : 2500000);
     sim->counters->full_periods++;
+    sim->counters->member_full += sim_is_ensemble(sim);
     sim_trace(sim, "%d: the disk fills up", n->sid);
+}
+
+static void slow_disk(struct sim_node *n) {
+    struct sim *sim = n->sim;
+    n->slow_disk_us = sim_soon(sim, 2000000, 60000000);
+    if (!sim_fault(sim, FAULT_DISK_SLOW))
+        return;
+    n->slow_disk_until_us = sim_soon(sim, 200000, 6000000);
+    sim->counters->slow_disks++;
+    sim_trace(sim, "%d: the disk is slow", n->sid);
+}
+
+static void failing_disk(struct sim_node *n) {
+    struct sim *sim = n->sim;
+    n->error_us = sim_soon(sim, 1000000, 30000000);
+    if (!sim_fault(sim, FAULT_DISK_ERROR))
+        return;
+    sim_trace(sim, "%d: an error of the disk is near", n->sid);
+    n->error_armed = true;
+    n->disk.calls = 0;
+    n->disk.fail_at = 1 + rng_below(&sim->rng, 20);
+    n->disk.fail_errno = -EIO;
 }
 
 static void run_faults(struct sim_node *n) {
     struct sim *sim = n->sim;
     if (n->full_us <= sim_now(sim))
         full_disk(n);
+    if (n->slow_disk_us <= sim_now(sim))
+        slow_disk(n);
     if (n->server == NULL || n->stopping)
         return;
-    if (n->error_us <= sim_now(sim)) {
-        sim_trace(sim, "%d: an error of the disk is near", n->sid);
-        n->error_us = sim_soon(sim, 1000000, 30000000);
-        n->error_armed = true;
-        n->disk.calls = 0;
-        n->disk.fail_at = 1 + rng_below(&sim->rng, 20);
-        n->disk.fail_errno = -EIO;
-    }
+    if (n->error_us <= sim_now(sim))
+        failing_disk(n);
     if (n->crash_us > sim_now(sim))
         return;
+    if (!sim_fault(sim, FAULT_CRASH)) {
+        n->crash_us = SIM_NEVER;
+        return;
+    }
     if (n->crash_kind == END_STOP && (n->server->state == SERVER_RUNNING || !sim_is_ensemble(sim))) {
         n->crash_us = SIM_NEVER;
         sim_node_begin_stop(n);
@@ -266,11 +326,22 @@ static void run_faults(struct sim_node *n) {
 void sim_node_calm(struct sim_node *n) {
     if (n->full)
         full_disk(n);
-    n->crash_us = n->full_us = n->error_us = SIM_NEVER;
+    n->crash_us = n->full_us = n->error_us = n->slow_disk_us = SIM_NEVER;
+    n->slow_disk_until_us = 0;
     n->disk.crash_at = n->disk.fail_at = 0;
 }
 
 /* ------------------------------------------------------------------ turns */
+
+/* When the server's clock shows this. */
+static int64_t world_us(const struct sim_node *n, int64_t server_us) {
+    int64_t since_us = server_us - n->sim->begin_us;
+    if (server_us >= INT64_MAX / 4)
+        return SIM_NEVER;
+    if (n->sim->options.broken == BREAK_FAST_CLOCK)
+        return n->sim->begin_us + (since_us + 1) / 2;
+    return n->sim->options.broken == BREAK_SLOW_CLOCK ? n->sim->begin_us + since_us * 2 : server_us;
+}
 
 /* The order of the real loop: input and completions, the core's own work, the batch, output. */
 static void turn(struct sim_node *n) {
@@ -286,9 +357,9 @@ static void turn(struct sim_node *n) {
     sim_links_settle(n);
     if (s->state == SERVER_FAILED && !n->error_armed && !n->disk.dead)
         sim_fail(sim, "server %d gave up: %s", n->sid, s->failure);
-    n->wake_us = server_next_wake(s).us;
+    n->wake_us = world_us(n, server_next_wake(s).us);
     if (s->quorum != NULL)
-        n->wake_us = i64_min(n->wake_us, quorum_next_wake(s->quorum).us);
+        n->wake_us = i64_min(n->wake_us, world_us(n, quorum_next_wake(s->quorum).us));
     n->wake_us = i64_max(sim_now(sim), n->wake_us);
 }
 
@@ -320,7 +391,7 @@ void sim_node_run(struct sim_node *n) {
 }
 
 int64_t sim_node_next(const struct sim_node *n) {
-    int64_t next = n->full_us;
+    int64_t next = i64_min(n->full_us, n->slow_disk_us);
     if (n->server == NULL)
         return i64_min(next, n->restart_us);
     if (!n->stopping)
@@ -345,9 +416,11 @@ void sim_node_init(struct sim_node *n, struct sim *sim, int sid) {
     n->disk.short_writes = rng_below(&sim->rng, 4) == 0;
     sim_env_break_disk(n);
     configure(n);
+    sim_first_put(n);
     n->restart_us = sim_now(sim);
     n->full_seen_us = INT64_MIN / 2;
-    n->full_us = ensemble ? SIM_NEVER : sim_soon(sim, 200000, 5000000);
+    n->full_us = ensemble ? sim_soon(sim, 1000000, 60000000) : sim_soon(sim, 200000, 5000000);
+    n->slow_disk_us = sim_soon(sim, 2000000, 60000000);
     n->error_us = sim_soon(sim, 500000, ensemble ? 60000000 : 20000000);
     plan_crash(n);
 }

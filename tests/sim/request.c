@@ -27,8 +27,30 @@ static void choose_path(struct sim_client *c, int half, char out[MODEL_PATH_MAX]
 static void choose_create(struct sim_client *c, struct sim_op *op) {
     static const int32_t flags[] = {CREATE_PERSISTENT, CREATE_PERSISTENT, CREATE_EPHEMERAL, CREATE_PERSISTENT_SEQUENTIAL,
                                     CREATE_EPHEMERAL_SEQUENTIAL};
+    uint64_t kind = dice(c, 12);
     op->op = dice(c, 2) == 0 ? OP_CREATE : OP_CREATE2;
     op->flags = flags[dice(c, ARRAY_LEN(flags))];
+    if (kind == 0) {
+        op->op = OP_CREATE_CONTAINER;
+        op->flags = CREATE_CONTAINER;
+    } else if (kind == 1) {
+        op->op = OP_CREATE_TTL;
+        op->flags = dice(c, 2) == 0 ? CREATE_PERSISTENT_TTL : CREATE_PERSISTENT_SEQUENTIAL_TTL;
+        op->ttl_ms = 1 + (int64_t)dice(c, dice(c, 2) == 0 ? 2000 : 30000);
+    }
+}
+
+static bool is_create(int32_t op) {
+    return op == OP_CREATE || op == OP_CREATE2 || op == OP_CREATE_CONTAINER || op == OP_CREATE_TTL;
+}
+
+static bool is_sequential(const struct sim_op *op) {
+    return is_create(op->op) && (op->flags == CREATE_PERSISTENT_SEQUENTIAL || op->flags == CREATE_EPHEMERAL_SEQUENTIAL ||
+                                 op->flags == CREATE_PERSISTENT_SEQUENTIAL_TTL);
+}
+
+static bool is_ephemeral(const struct sim_op *op) {
+    return is_create(op->op) && (op->flags == CREATE_EPHEMERAL || op->flags == CREATE_EPHEMERAL_SEQUENTIAL);
 }
 
 /* What is likely to succeed by what the client has seen, but now and then anything. */
@@ -43,13 +65,15 @@ static void choose_write(struct sim_client *c, int half, struct sim_op *op) {
         v = NULL;
     if (v == NULL || kind < 15) {
         choose_create(c, op);
-        if (v != NULL)
+        if (v != NULL && op->op != OP_CREATE_CONTAINER && op->op != OP_CREATE_TTL)
             op->flags |= CREATE_PERSISTENT_SEQUENTIAL;
         char parent[MODEL_PATH_MAX];
         model_parent(op->path, parent);
         if (model_path_at(&c->sim->model, parent, c->last_zxid) == NULL && dice(c, 5) != 0) {
             memcpy(op->path, parent, sizeof parent);
-            op->flags = CREATE_PERSISTENT;
+            if (op->op == OP_CREATE_TTL)
+                op->op = OP_CREATE;
+            op->flags = op->op == OP_CREATE_CONTAINER ? CREATE_CONTAINER : CREATE_PERSISTENT;
         }
     } else if (kind < 70) {
         op->op = OP_SET_DATA;
@@ -76,9 +100,22 @@ static void choose_read(struct sim_client *c, struct sim_op *op) {
     }
 }
 
+static void choose_multi_read(struct sim_client *c, struct sim_request *r) {
+    r->op = OP_MULTI_READ;
+    r->count = 1 + (int)dice(c, SIM_PARTS);
+    for (int i = 0; i < r->count; i++) {
+        choose_path(c, 0, r->parts[i].path);
+        r->parts[i].op = dice(c, 2) == 0 ? OP_GET_DATA : OP_GET_CHILDREN;
+    }
+}
+
 void sim_request_choose(struct sim_client *c, struct sim_request *r) {
     uint64_t kind = dice(c, 100);
     *r = (struct sim_request){.count = 1};
+    if (kind < 4) {
+        choose_multi_read(c, r);
+        return;
+    }
     if (kind < 30 || c->reads_only) {
         choose_read(c, &r->parts[0]);
     } else if (kind < 85) {
@@ -104,6 +141,8 @@ static void put_op(const struct sim_client *c, const struct sim_op *op, struct b
     switch (op->op) {
     case OP_CREATE:
     case OP_CREATE2:
+    case OP_CREATE_CONTAINER:
+    case OP_CREATE_TTL:
     case OP_SET_DATA:
         sim_value_put(&data, c->id, op->value, op->length);
         jute_put_bytes(b, (struct slice){(const char *)data.data, data.len});
@@ -114,6 +153,8 @@ static void put_op(const struct sim_client *c, const struct sim_op *op, struct b
         jute_put_int(b, 1);
         acl_entry_put(b, &(struct acl_entry){.perms = PERM_ALL, .scheme = SLICE_LIT("world"), .id = SLICE_LIT("anyone")});
         jute_put_int(b, op->flags);
+        if (op->op == OP_CREATE_TTL)
+            jute_put_long(b, op->ttl_ms);
         break;
     case OP_DELETE:
     case OP_CHECK:
@@ -136,7 +177,7 @@ void sim_request_put(const struct sim_client *c, const struct sim_request *r, st
     jute_put_int(frame, r->op);
     if (r->op == OP_SET_WATCHES2) {
         sim_watch_put_lists(c, frame);
-    } else if (r->op == OP_MULTI) {
+    } else if (r->op == OP_MULTI || r->op == OP_MULTI_READ) {
         for (int i = 0; i < r->count; i++) {
             multi_header_put(frame, (struct multi_header){.type = r->parts[i].op, .err = -1});
             put_op(c, &r->parts[i], frame);
@@ -155,8 +196,7 @@ void sim_request_text(const struct sim_request *r, char *out, size_t size) {
 }
 
 static bool is_write(int32_t op) {
-    return op == OP_CREATE || op == OP_CREATE2 || op == OP_SET_DATA || op == OP_DELETE || op == OP_MULTI ||
-           op == OP_CLOSE_SESSION;
+    return is_create(op) || op == OP_SET_DATA || op == OP_DELETE || op == OP_MULTI || op == OP_CLOSE_SESSION;
 }
 
 bool sim_request_is_write(const struct sim_request *r) { return is_write(r->op); }
@@ -177,7 +217,7 @@ static int create_rule(const struct sim *sim, const struct sim_op *op, zxid_t be
     if (above == NULL)
         return ZK_NO_NODE;
     snprintf(path, sizeof path, "%s", op->path);
-    if (op->flags >= CREATE_PERSISTENT_SEQUENTIAL)
+    if (is_sequential(op))
         snprintf(path, sizeof path, "%s%010d", op->path, above->children_made);
     if (model_path_at(&sim->model, path, before) != NULL)
         return ZK_NODE_EXISTS;
@@ -186,7 +226,7 @@ static int create_rule(const struct sim *sim, const struct sim_op *op, zxid_t be
 
 /* The result of one write by the state at before. */
 static int rule(const struct sim *sim, const struct sim_op *op, zxid_t before) {
-    if (op->op == OP_CREATE || op->op == OP_CREATE2)
+    if (is_create(op->op))
         return create_rule(sim, op, before);
     const struct model_version *v = model_path_at(&sim->model, op->path, before);
     if (v == NULL)
@@ -206,10 +246,10 @@ static void wrong(struct sim_client *c, const struct sim_request *r, zxid_t zxid
 
 /* Is the transaction what was asked for? */
 static bool txn_fits(const struct sim_client *c, const struct sim_op *op, const struct txn *t) {
-    bool sequential = op->op != OP_SET_DATA && op->flags >= CREATE_PERSISTENT_SEQUENTIAL;
+    bool sequential = is_sequential(op);
     if (t->type != op->op)
         return false;
-    if (sequential ? !slice_starts(t->path, slice_of(op->path)) || t->path.len != strlen(op->path) + 10
+    if (sequential ? !slice_starts(t->path, slice_of(op->path)) || t->path.len < strlen(op->path) + 10
                    : !slice_is(t->path, op->path))
         return false;
     if (op->op == OP_DELETE || op->op == OP_CHECK)
@@ -218,8 +258,9 @@ static bool txn_fits(const struct sim_client *c, const struct sim_op *op, const 
     sim_value_put(&data, c->id, op->value, op->length);
     bool same = slice_eq(t->data, (struct slice){(const char *)data.data, data.len});
     buf_free(&data);
-    return same && (op->op == OP_SET_DATA || t->ephemeral == (op->flags == CREATE_EPHEMERAL ||
-                                                              op->flags == CREATE_EPHEMERAL_SEQUENTIAL));
+    if (op->op == OP_CREATE_CONTAINER || op->op == OP_CREATE_TTL)
+        return same && (op->op == OP_CREATE_CONTAINER || t->ttl == op->ttl_ms);
+    return same && (op->op == OP_SET_DATA || t->ephemeral == is_ephemeral(op));
 }
 
 /* The body of one successful write. */
@@ -228,7 +269,7 @@ static bool body_fits(const struct sim *sim, const struct txn *t, zxid_t zxid, s
     struct stat_view stat;
     snprintf(path, sizeof path, "%.*s", (int)t->path.len, t->path.data);
     const struct model_version *v = model_path_at(&sim->model, path, zxid);
-    if (t->type == OP_CREATE || t->type == OP_CREATE2) {
+    if (is_create(t->type)) {
         if (!slice_eq(jute_bytes(body), t->path))
             return false;
         if (t->type == OP_CREATE)
@@ -242,10 +283,10 @@ static bool body_fits(const struct sim *sim, const struct txn *t, zxid_t zxid, s
 }
 
 static void count_op(struct sim_counters *n, const struct sim_op *op) {
-    if (op->op != OP_CREATE && op->op != OP_CREATE2)
-        return;
-    n->sequential += op->flags >= CREATE_PERSISTENT_SEQUENTIAL;
-    n->ephemerals += op->flags == CREATE_EPHEMERAL || op->flags == CREATE_EPHEMERAL_SEQUENTIAL;
+    n->sequential += is_sequential(op);
+    n->ephemerals += is_ephemeral(op);
+    n->containers += op->op == OP_CREATE_CONTAINER;
+    n->ttl_nodes += op->op == OP_CREATE_TTL;
 }
 
 /* Growing writes may be refused while the disk is short of space, and a little longer. */
@@ -428,13 +469,41 @@ static void check_read(struct sim_client *c, const struct sim_request *r, zxid_t
         wrong(c, r, zxid, "the stat is not that of its zxid");
 }
 
+/* All parts show the tree at one zxid, that of the header. */
+static void check_multi_read(struct sim_client *c, const struct sim_request *r, zxid_t zxid, struct jute_in *body) {
+    c->sim->counters->multi_reads++;
+    for (int i = 0; i < r->count; i++) {
+        const struct sim_op *op = &r->parts[i];
+        const struct model_version *v = model_path_at(&c->sim->model, op->path, zxid);
+        struct multi_header h = multi_header_get(body);
+        struct stat_view stat;
+        bool fits;
+        if (v == NULL)
+            fits = h.type == OP_ERROR && h.err == ZK_NO_NODE && jute_int(body) == ZK_NO_NODE;
+        else if (op->op == OP_GET_DATA)
+            fits = h.type == op->op && slice_eq(jute_bytes(body), v->data) && stat_view_get(body, &stat) &&
+                   sim_stat_equal(&stat, &v->stat);
+        else
+            fits = h.type == op->op && children_fit(c->sim, op, v, zxid, body);
+        if (!fits)
+            wrong(c, r, zxid, "a part of the multiRead is not the state at its zxid");
+    }
+    if (!multi_header_get(body).done || body->failed)
+        wrong(c, r, zxid, "the reply to the multiRead does not end");
+}
+
 void sim_request_check(struct sim_client *c, const struct sim_request *r, zxid_t zxid, int32_t err, struct jute_in body) {
     if (r->op == OP_SET_WATCHES2) {
         if (err != ZK_OK)
             wrong(c, r, zxid, "setWatches failed");
         return;
     }
-    if (sim_request_is_write(r))
+    if (r->op == OP_MULTI_READ) {
+        if (err != ZK_OK)
+            wrong(c, r, zxid, "a multiRead failed as a whole");
+        else
+            check_multi_read(c, r, zxid, &body);
+    } else if (sim_request_is_write(r))
         check_write(c, r, zxid, err, &body);
     else
         check_read(c, r, zxid, err, &body);

@@ -2,9 +2,14 @@
  * simulated disks and network, clients with sessions. Everything follows from the seed, so that a failure is replayed by its
  * number.
  *
- *   main.c    command line, exploration, self-test
+ *   main.c    command line
+ *   script.c  elections and nothing else: what they take, and what they leave behind
+ *   mem.c     counts allocations
+ *   explore.c many seeds, several processes, the soak, the simulator's own test
  *   world.c   the loop: what happens next; a whole run
  *   node.c    one server: configuration, starts, turns, crashes, faults of its own
+ *   first.c   databases that do not begin at nothing
+ *   damage.c  disks that lose everything or some bits
  *   env.c     struct env: log commands and jobs take time; deliberate breaches of the safety rules
  *   net.c     connections between members: delay, bandwidth, partitions, breaks
  *   tamper.c  deliberate breaches of the rules of replication: packets that are forged or changed on their way
@@ -12,8 +17,10 @@
  *   link.c    connections of clients: bytes under way, what a reply may not say before its sync
  *   client.c  clients: what they ask for, and whether the answers are right
  *   request.c requests, and what ZooKeeper's rules say about their results
+ *   seen.c    what a client sees of single znodes, for linear.c
  *   watch.c   watches: which events must come, and when
  *   model.c   the account of all transactions; in an ensemble of the committed ones
+ *   linear.c  another account, of what the clients saw alone: is there an order that explains it?
  *   check.c   comparison of the whole tree with the model */
 #ifndef ZABRA_SIM_SIM_H
 #define ZABRA_SIM_SIM_H
@@ -21,11 +28,13 @@
 #include "lib/simdisk.h"
 #include "quorum/quorum.h"
 #include "server/server.h"
+#include "sim/linear.h"
 #include "sim/model.h"
 
 #define SIM_CLIENTS_MAX 64
 #define SIM_NODES_MAX 12
 #define SIM_NEVER INT64_MAX
+#define SIM_TOPS 4 /* /n0, /n1, ... */
 #define SIM_WALL_MS 1795221887540 /* the wall clock when the monotonic one stood at 0 */
 
 enum sim_break {
@@ -34,25 +43,66 @@ enum sim_break {
     BREAK_LOST_SYNC,         /* fdatasync does nothing */
     BREAK_NO_DIR_SYNC,       /* directories are never synced */
     BREAK_REORDERED_BATCHES, /* two batches change places on their way to the disk */
+    BREAK_SWAPPED_REPLIES,   /* two replies change places */
+    BREAK_LATE_EVENT,        /* an event comes behind the next reply */
+    BREAK_OTHER_DATA,        /* a reply holds other data */
+    BREAK_OLDER_REPLY,       /* a reply says an older zxid than there was before */
+    BREAK_FAST_CLOCK,        /* the server's time runs twice as fast: sessions expire too early */
+    BREAK_SLOW_CLOCK,        /* half as fast: too late */
     /* of ensembles */
     BREAK_EARLY_ACK,         /* every member reports its appends as done before its disk did them */
     BREAK_EARLY_NEWLEADER,   /* NEWLEADER is acknowledged before the history is durable */
     BREAK_NO_CURRENT_EPOCH,  /* currentEpoch is not written */
     BREAK_NO_ACCEPTED_EPOCH, /* acceptedEpoch is not written */
     BREAK_NO_QUORUM,         /* proposals are acknowledged before anybody has seen them */
+    BREAK_EARLY_COMMIT,      /* each proposal comes with its commit */
     BREAK_NO_TRUNC,          /* a DIFF in place of each TRUNC */
+    BREAK_CUT_NOT_SYNCED,    /* a history that is cut or replaced is never synced */
+    BREAK_PROMISED_TWICE,    /* who has promised the epoch to another leader before counts all the same */
+    BREAK_BLIND_LEADER,      /* elections are decided by lies, and ACKEPOCH says nothing about the history */
     BREAK_NO_PING_ROUND,     /* pings are answered before anybody has seen them: a sync confirms nothing */
+    BREAK_WIPED_VOTES,       /* a member whose disk was wiped takes itself for one that has a history */
+    BREAK_OWN_CHANGE,        /* a member changes its tree without a transaction */
+    BREAK_NO_UPTODATE,       /* learners are never told that they may serve */
     BREAK_COUNT
 };
-#define BREAK_FIRST_OF_ENSEMBLES BREAK_EARLY_ACK
+
+/* What may go wrong, with its name for --faults. Crashes are power losses, kills and stops. */
+#define SIM_FAULTS(X)                                                                                                  \
+    X(CRASH, "crash")                                                                                                  \
+    X(DISK_ERROR, "disk-error")                                                                                        \
+    X(DISK_FULL, "disk-full")                                                                                          \
+    X(DISK_SLOW, "disk-slow")                                                                                          \
+    X(DAMAGE, "damage")                                                                                                \
+    X(WIPE, "wipe")                                                                                                    \
+    X(PARTITION, "partition")                                                                                          \
+    X(RESET, "reset")                                                                                                  \
+    X(SLOW_PEER, "slow-peer")                                                                                          \
+    X(REFUSAL, "refusal")                                                                                              \
+    X(PAUSE, "pause")                                                                                                  \
+    X(CLOCK, "clock")
+
+enum sim_fault {
+#define SIM_FAULT(name, text) FAULT_##name,
+    SIM_FAULTS(SIM_FAULT)
+#undef SIM_FAULT
+    FAULT_COUNT
+};
+#define SIM_ALL_FAULTS ((1u << FAULT_COUNT) - 1)
 
 struct sim_options {
     uint64_t seed;
     int clients, ops; /* 0 = follows from the seed */
     int servers, observers; /* 0 servers: from the seed, standalone or an ensemble; 1: standalone */
+    unsigned faults; /* bits by enum sim_fault */
     bool trace;
     enum sim_break broken;
 };
+
+/* A run of an ensemble is at least so long, if its length follows from the seed. */
+#define SIM_LEAST_US 60000000
+#define SIM_LEAST_OPS 500
+#define SIM_LEAST_FAULTS 5
 
 /* What happened. Those marked MUST have to happen somewhere in a long run, or the run proves little. */
 #define SIM_COUNTERS(MUST, ENSEMBLE, MAY)                                                                                        \
@@ -86,13 +136,25 @@ struct sim_options {
     MUST(failed_multis, "multis failed")                                                                               \
     MUST(sequential, "sequential creates")                                                                             \
     MUST(ephemerals, "ephemerals created")                                                                             \
+    MUST(late_starts, "databases that begin near the end of a counter")                                                \
+    MUST(containers, "containers created")                                                                             \
+    MUST(ttl_nodes, "TTL nodes created")                                                                               \
+    MUST(reaped, "containers and TTL nodes that went")                                                                 \
+    MUST(multi_reads, "multiReads compared")                                                                           \
+    MUST(sliced, "replies sent in slices")                                                                             \
+    MUST(searched, "znodes whose history was searched for an order")                                                   \
     MUST(reads, "reads compared")                                                                                      \
     MUST(events, "watch events compared")                                                                              \
     MUST(set_watches, "setWatches")                                                                                    \
     MUST(caught_up, "events of setWatches")                                                                            \
     MUST(trees, "whole trees compared")                                                                                \
+    ENSEMBLE(ensembles, "ensembles")                                                                                   \
+    ENSEMBLE(virtual_ms, "ms of virtual time in ensembles")                                                            \
+    ENSEMBLE(asked, "requests in ensembles")                                                                           \
+    ENSEMBLE(faults, "faults in ensembles")                                                                            \
     ENSEMBLE(elections, "elections")                                                                                   \
     ENSEMBLE(leaders, "leaders established")                                                                           \
+    ENSEMBLE(roll_overs, "epochs that ended with their counter")                                                       \
     ENSEMBLE(step_downs, "step-downs")                                                                                 \
     ENSEMBLE(diffs, "DIFF")                                                                                            \
     ENSEMBLE(truncs, "TRUNC")                                                                                          \
@@ -106,12 +168,19 @@ struct sim_options {
     ENSEMBLE(clock_jumps, "jumps of a wall clock")                                                                     \
     ENSEMBLE(member_power_losses, "power losses of members")                                                           \
     ENSEMBLE(member_kills, "members killed")                                                                           \
+    ENSEMBLE(member_full, "ENOSPC periods of members")                                                                 \
+    ENSEMBLE(slow_disks, "slow disks")                                                                                 \
+    ENSEMBLE(wipes, "disks wiped")                                                                                     \
+    ENSEMBLE(damages, "bits flipped on disks")                                                                         \
+    ENSEMBLE(found_damage, "damaged histories set aside")                                                              \
+    ENSEMBLE(healed, "lost histories healed")                                                                          \
     ENSEMBLE(moves, "sessions moved to another member")                                                                \
     ENSEMBLE(syncs, "syncs compared")                                                                                  \
     ENSEMBLE(forwarded, "writes acknowledged by followers and observers")                                              \
     ENSEMBLE(equal_ends, "ensembles that ended with equal trees")                                                      \
     MAY(batches_shed, "transactions replaced because the disk was full")                                               \
     MAY(failed_starts, "starts given up on a full disk")                                                               \
+    MAY(too_hard, "searches for an order given up")                                                                    \
     MAY(turns, "turns")
 
 struct sim_counters {
@@ -134,10 +203,12 @@ struct sim_op {
     int32_t op;
     char path[MODEL_PATH_MAX];
     int32_t version, flags;
+    int64_t ttl_ms;
     uint32_t value; /* its data is a function of client, this number, and length */
     uint32_t length;
     bool watch;
     int32_t mode; /* addWatch */
+    size_t seen; /* number of what the client saw of it, for the search; counted from 1 */
 };
 
 struct sim_request {
@@ -178,6 +249,7 @@ struct sim_client {
     int32_t timeout_ms;
     uint8_t password[PASSWORD_BYTES];
     zxid_t last_zxid;
+    int64_t fresh_us; /* when the newest answered request was sent that brought the session up to date; 0 = none */
     int32_t xid;
     uint32_t values;
     bool closing; /* a closeSession is under way */
@@ -217,6 +289,9 @@ struct sim_link {
     struct list to_server, to_client; /* struct sim_packet */
     int64_t hang_up_us;               /* the server hears of the client's end */
     bool reply_sent, reply_seen;      /* of the connect request */
+    struct buf partial;               /* a frame whose rest has not been sent yet */
+    int64_t drain_us;                 /* when the socket takes more */
+    struct buf held;                  /* a frame that comes later than it should (deliberate breaches) */
 };
 
 enum sim_end { END_POWER_LOSS, END_KILL, END_STOP };
@@ -254,12 +329,18 @@ struct sim_node {
     int64_t error_us;
     bool full;
     int64_t full_seen_us; /* last moment at which the disk was short of space */
+    int64_t slow_disk_us, slow_disk_until_us;
+    bool voted;       /* it has served at least once */
+    bool lost;        /* its disk has lost something, and it has not voted since */
+    bool restored;    /* and it was found to be so */
+    zxid_t lost_synced; /* how far it was synced before */
 
     /* member.c, net.c */
     bool listening[2]; /* by enum link_port */
     bool dark;         /* without power: nobody refuses a connection */
     bool served;       /* it was serving at the end of its last turn */
     bool led, looked;
+    int64_t looking_us, decided_us; /* when it began to look, and when it had found somebody */
     zxid_t tail;       /* the last transaction that it has given to its log */
     size_t account;    /* transactions of the model that it has applied, counted from the first; while served */
     zxid_t ordered;    /* the newest transaction of this leader that was looked at */
@@ -278,6 +359,7 @@ struct sim {
     int node_count, voters;
     struct buf members; /* their configuration */
     struct model model;
+    struct linear linear;
     zxid_t shown; /* highest zxid in any output */
     zxid_t seen;  /* and in what has reached a client */
 
@@ -286,7 +368,11 @@ struct sim {
     struct sim_client *clients;
     int client_count;
     int ops_left;
+    int asked, faults;
+    int64_t begin_us, more_us; /* when the clients get more to do; SIM_NEVER = they have something, or are done */
 
+    int64_t counter_limit; /* with so many transactions an epoch ends; 0 = with as many as there can be */
+    bool slices; /* replies with names of children leave name by name */
     bool calm; /* no more faults */
     int64_t calm_since_us;
     int64_t freeze_us; /* standalone: the whole world waits for the server */
@@ -299,6 +385,7 @@ struct sim {
     int64_t pause_us, jump_us;
     bool apart;                    /* who writes stays away from the leader: so it does not notice that it is none any more */
     int64_t delay_us;              /* of a link between members, usually */
+    int64_t exact_delay_us;        /* or always */
     int leader;                    /* index of the one with the newest epoch; -1 = none yet */
     int64_t epoch;                 /* and that epoch */
     struct hmap orders;            /* every transaction that any member has given to its log, by zxid */
@@ -311,17 +398,46 @@ static inline bool sim_is_ensemble(const struct sim *sim) { return sim->node_cou
 static inline int sim_index(const struct sim_node *n) { return n->sid - 1; }
 /* Time as this server sees it. */
 static inline struct now sim_node_now(const struct sim_node *n) {
-    return (struct now){.mono = n->sim->now.mono, .wall_ms = n->sim->now.wall_ms + n->wall_ms};
+    int64_t us = n->sim->now.mono.us, begin_us = n->sim->begin_us;
+    if (n->sim->options.broken == BREAK_FAST_CLOCK)
+        us = begin_us + (us - begin_us) * 2;
+    else if (n->sim->options.broken == BREAK_SLOW_CLOCK)
+        us = begin_us + (us - begin_us) / 2;
+    return (struct now){.mono = {us}, .wall_ms = n->sim->now.wall_ms + n->wall_ms};
 }
 static inline bool sim_is_paused(const struct sim_node *n) { return n->paused_us > sim_now(n->sim); }
+
+/* explore.c */
+const char *sim_break_name(enum sim_break broken);
+int sim_one_seed(const struct sim_options *options);
+/* Seeds first, first + 1, ..., in that many processes. Exit status. */
+int sim_many_seeds(const struct sim_options *options, uint64_t first, uint64_t runs, int jobs);
+/* Until a signal ends it. */
+int sim_soak(const struct sim_options *options, uint64_t first, int jobs);
+int sim_self_test(void);
+
+/* script.c */
+/* That many elections, in ensembles of 3, 5, 7 and 9. Exit status. */
+int sim_elections(uint64_t count, bool trace);
+
+/* mem.c */
+size_t sim_mem_blocks(void);
 
 /* world.c */
 /* Plays one seed to its end. False: failure says why. */
 bool sim_run(const struct sim_options *options, struct sim_counters *counters, char failure[512], uint64_t *trace_hash);
+/* The same in steps: to whatever happens next. */
+void sim_begin(struct sim *sim, const struct sim_options *options, struct sim_counters *counters);
+void sim_step(struct sim *sim);
+void sim_end(struct sim *sim);
 /* The first failure of a run; later ones are dropped. */
 void sim_fail(struct sim *sim, const char *fmt, ...) PRINTF_LIKE(2, 3);
 void sim_trace(struct sim *sim, const char *fmt, ...) PRINTF_LIKE(2, 3);
 static inline bool sim_failed(const struct sim *sim) { return sim->failure[0] != '\0'; }
+
+/* A fault of this kind is due. False: it is not to happen in this run. */
+bool sim_fault(struct sim *sim, enum sim_fault kind);
+static inline bool sim_may(const struct sim *sim, enum sim_fault kind) { return sim->options.faults >> kind & 1; }
 
 /* A moment between least and most from now. */
 int64_t sim_soon(struct sim *sim, int64_t least_us, int64_t most_us);
@@ -339,6 +455,18 @@ void sim_node_step(struct sim_node *n);
 /* Everything that it has to do at this moment. */
 void sim_node_run(struct sim_node *n);
 void sim_node_calm(struct sim_node *n);
+
+/* first.c */
+/* Once per run; the model learns of it. */
+void sim_first_choose(struct sim *sim);
+/* Before the first start of a member. */
+void sim_first_put(struct sim_node *n);
+
+/* damage.c */
+/* The server is down: perhaps its disk has lost something, too. Never those of two voters at the same time. */
+void sim_damage_if_due(struct sim_node *n);
+/* The member votes (again): it has the history of all others. */
+void sim_damage_healed(struct sim_node *n);
 
 /* env.c */
 struct env sim_env(struct sim_node *n);
@@ -374,6 +502,7 @@ bool sim_wires_feed(struct sim_node *n);
 /* The member has gone; its machine, too (power loss). */
 void sim_wires_cut(struct sim_node *n, bool machine);
 void sim_wires_sweep(struct sim *sim);
+int sim_wires_count(const struct sim *sim);
 void sim_wires_free(struct sim *sim);
 /* Partitions, slow peers, breaks, pauses, clocks. */
 void sim_network_init(struct sim *sim);
@@ -383,10 +512,11 @@ void sim_network_calm(struct sim *sim);
 
 /* tamper.c. Bytes on their way from a member to another one, on the quorum port. */
 struct sim_tamper {
-    bool learner; /* it is a learner that sends: nothing is done */
+    bool learner; /* it is a learner that sends */
     bool in_snapshot;
 };
 /* Changes them; what is forged is appended to the bytes that go back. */
+void sim_tamper_vote(struct sim_node *from, struct buf *bytes); /* on the election port */
 void sim_tamper(struct sim_node *from, struct sim_tamper *state, struct buf *bytes, struct buf *back);
 
 /* link.c */
@@ -430,6 +560,9 @@ void sim_request_text(const struct sim_request *r, char *out, size_t size);
 bool sim_request_is_write(const struct sim_request *r);
 /* Compares a reply with the model. */
 void sim_request_check(struct sim_client *c, const struct sim_request *r, zxid_t zxid, int32_t err, struct jute_in body);
+/* What the client will see, and has seen, of each znode: for the search at the end. */
+void sim_request_note(struct sim_client *c, struct sim_request *r);
+void sim_request_seen(struct sim_client *c, const struct sim_request *r, zxid_t zxid, int32_t err, struct jute_in body);
 bool sim_stat_equal(const struct stat_view *a, const struct stat_view *b);
 
 /* watch.c */

@@ -1,4 +1,4 @@
-/* What a member in the middle could do to the packets of the quorum port: breaches of the rules of replication, without a
+/* What somebody in the middle could do to the packets of the quorum port: breaches of the rules of replication, without a
  * line of them in the server. In ordinary runs this only counts. */
 #include "quorum/quorum.h"
 #include "sim/sim.h"
@@ -19,8 +19,9 @@ static void count(struct sim_node *from, int32_t type) {
     n->snaps += type == PACKET_SNAP;
 }
 
-/* One packet of a leader. */
-static void breach(struct sim_node *from, const struct quorum_packet *p, uint8_t *bytes, struct buf *back) {
+/* One packet of a leader. behind: what is to follow it and those that were sent with it. */
+static void breach(struct sim_node *from, const struct quorum_packet *p, uint8_t *bytes, struct buf *behind,
+                   struct buf *back) {
     switch (from->sim->options.broken) {
     case BREAK_EARLY_NEWLEADER:
         if (p->type == PACKET_NEWLEADER)
@@ -29,6 +30,14 @@ static void breach(struct sim_node *from, const struct quorum_packet *p, uint8_t
     case BREAK_NO_QUORUM:
         if (p->type == PACKET_PROPOSAL)
             answer(back, PACKET_ACK, p->zxid, SLICE_NULL);
+        break;
+    case BREAK_EARLY_COMMIT:
+        if (p->type == PACKET_PROPOSAL)
+            answer(behind, PACKET_COMMIT, p->zxid, SLICE_NULL);
+        break;
+    case BREAK_NO_UPTODATE:
+        if (p->type == PACKET_UPTODATE)
+            be32_store(bytes, PACKET_PING);
         break;
     case BREAK_NO_TRUNC:
         if (p->type == PACKET_TRUNC)
@@ -43,11 +52,54 @@ static void breach(struct sim_node *from, const struct quorum_packet *p, uint8_t
     }
 }
 
-void sim_tamper(struct sim_node *from, struct sim_tamper *state, struct buf *bytes, struct buf *back) {
+/* One packet of a learner. */
+static void breach_of_learner(const struct sim_node *from, const struct quorum_packet *p, uint8_t *bytes) {
+    int32_t epoch;
+    if (p->type != PACKET_ACKEPOCH || !packet_int_get(p->data, &epoch))
+        return;
+    uint8_t *data = bytes + (p->data.data - (const char *)bytes);
+    if (from->sim->options.broken == BREAK_BLIND_LEADER && epoch > 0) {
+        be64_store(bytes + 4, 0);
+        be32_store(data, 0);
+    }
+    if (from->sim->options.broken == BREAK_PROMISED_TWICE && epoch == -1)
+        be32_store(data, 0);
+}
+
+static void tamper_learner(const struct sim_node *from, struct buf *bytes) {
     size_t pos = 0, used;
     struct quorum_packet p;
-    if (state->learner)
+    while (pos < bytes->len &&
+           quorum_packet_get(bytes->data + pos, bytes->len - pos, PACKET_DATA_MAX, &p, &used) == PACKET_COMPLETE) {
+        breach_of_learner(from, &p, bytes->data + pos);
+        pos += used;
+    }
+}
+
+#define VOTE_BYTES 44
+#define VOTE_LEADER 8
+#define VOTE_ZXID 16
+#define VOTE_PEER_EPOCH 32
+
+void sim_tamper_vote(struct sim_node *from, struct buf *bytes) {
+    uint8_t *frame = bytes->data;
+    if (from->sim->options.broken != BREAK_BLIND_LEADER || from->sim->leader < 0 || bytes->len < VOTE_BYTES ||
+        be32_load(frame) != bytes->len - 4 || be32_load(frame + 4) != 0 || (int64_t)be64_load(frame + VOTE_LEADER) < 0)
         return;
+    /* Everybody comes to believe the same, and it is not true. */
+    struct rng rng = {be64_load(frame + VOTE_LEADER) + (uint64_t)from->sim->epoch};
+    be64_store(frame + VOTE_ZXID, rng_next(&rng) >> 2);
+    be64_store(frame + VOTE_PEER_EPOCH, 1 << 20);
+}
+
+void sim_tamper(struct sim_node *from, struct sim_tamper *state, struct buf *bytes, struct buf *back) {
+    struct buf behind = BUF_INIT;
+    size_t pos = 0, used;
+    struct quorum_packet p;
+    if (state->learner) {
+        tamper_learner(from, bytes);
+        return;
+    }
     if (state->in_snapshot) {
         state->in_snapshot = bytes->len != SIGNATURE_BYTES;
         return;
@@ -55,8 +107,10 @@ void sim_tamper(struct sim_node *from, struct sim_tamper *state, struct buf *byt
     while (pos < bytes->len &&
            quorum_packet_get(bytes->data + pos, bytes->len - pos, PACKET_DATA_MAX, &p, &used) == PACKET_COMPLETE) {
         count(from, p.type);
-        breach(from, &p, bytes->data + pos, back);
+        breach(from, &p, bytes->data + pos, &behind, back);
         state->in_snapshot = p.type == PACKET_SNAP;
         pos += used;
     }
+    buf_append(bytes, behind.data, behind.len);
+    buf_free(&behind);
 }
