@@ -349,7 +349,7 @@ static void send_reply(struct server *s, struct request *r, int32_t err) {
 
 static void answer(struct server *s, struct request *r, int err) {
     struct conn *c = r->conn;
-    if (c == NULL || c->close == CONN_CLOSE_NOW)
+    if (c == NULL || c->close == CONN_CLOSE_NOW || c->mute)
         return;
     if (r->kind == REQUEST_CONNECT) {
         connect_reply(s, c, session_find(&s->sessions, r->session_id));

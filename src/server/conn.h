@@ -35,6 +35,7 @@ struct conn {
     bool has_read_only;     /* the ConnectRequest had its last byte */
     bool paused;            /* the core wants no more input for now */
     bool has_watches;
+    bool mute;              /* a request was left without an answer, as the connection closes: so are all behind it (S24) */
     struct monotime throttled_since; /* paused by request_throttle_max_requests; 0 = not */
     int64_t throttle_wait_us;        /* how long that took, for the first request behind it */
     bool is_local;          /* the peer is on this machine */

@@ -395,6 +395,7 @@ void request_run_reads(struct server *s, struct conn *c) {
         if (r->kind != REQUEST_READ && r->kind != REQUEST_REFUSED)
             break;
         /* Nobody is answered on a connection that closes, but what is behind goes on. */
+        c->mute |= c->close != CONN_OPEN;
         if (c->close == CONN_OPEN && r->kind == REQUEST_REFUSED)
             conn_reply_header(c, r->xid, refusal_zxid(s, r), r->error);
         else if (c->close == CONN_OPEN)

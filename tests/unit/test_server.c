@@ -694,6 +694,23 @@ START_TEST(closing_connection_with_requests_in_flight) {
 }
 END_TEST
 
+/* The output is still being sent when the connection closes: a read is not answered then, and what is behind it is not either. */
+START_TEST(closing_connection_with_a_read_between_writes) {
+    struct testclient *c;
+    struct testserver *ts = held_server(&c);
+    testclient_create(c, "/first", "", CREATE_PERSISTENT);
+    testclient_exists(c, "/a", false);
+    testclient_create(c, "/second", "", CREATE_PERSISTENT);
+    testserver_run(ts);
+    c->conn->close = CONN_CLOSE_FLUSH; /* and nobody has looked at it yet */
+    release(ts);
+    expect_reply(c, 2, ZK_OK);
+    expect_silence(c);
+    ck_assert_ptr_nonnull(node_at(ts, "/second"));
+    testserver_free(ts);
+}
+END_TEST
+
 START_TEST(session_moves_with_requests_in_flight) {
     struct testserver *ts = testserver_new(NULL);
     struct testclient *c = testclient_connect(ts, 10000), *thief = testclient_new(ts, NULL);
@@ -729,6 +746,6 @@ int main(void) {
         close_in_slices_beside_a_change_of_data, close_in_slices_comes_to_an_end, close_in_slices_ends_with_the_server);
     ADD(suite, "limits", outstanding_limit_pauses, paused_resume_when_the_others_hang_up, oversize_frames);
     ADD(suite, "ends", hang_up_with_requests_in_flight, closing_connection_with_requests_in_flight,
-        session_moves_with_requests_in_flight);
+        closing_connection_with_a_read_between_writes, session_moves_with_requests_in_flight);
     return run_suite(suite);
 }
