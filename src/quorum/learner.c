@@ -263,6 +263,10 @@ static void reload_done(struct log_cmd *cmd) {
         cannot_rewind(r, ours ? l : NULL);
         return;
     }
+    if (cmd->err == -ENOSPC) {
+        quorum_reload_later(q, r);
+        return;
+    }
     if (cmd->err != 0) {
         server_fail(s, "the history could not be brought to 0x%llx: %s", (unsigned long long)r->zxid,
                     r->result.status != RECOVERY_OK && r->result.message[0] ? r->result.message : strerror(-cmd->err));

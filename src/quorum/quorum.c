@@ -227,6 +227,11 @@ static void epoch_written(struct log_cmd *cmd) {
 }
 
 void quorum_write_epoch(struct quorum *q, const char *name, int64_t epoch, void (*done)(struct quorum *q)) {
+    /* With the epoch and without the mark it would pass for a member with a history. */
+    if (q->marked && !q->mark_written) {
+        quorum_leave(q, "%s is not written yet", RESYNC_MARK_NAME);
+        return;
+    }
     struct epoch_write *w = mem_calloc(1, sizeof *w);
     w->q = q;
     w->generation = q->generation;
@@ -418,12 +423,27 @@ bool quorum_untrusted(const struct quorum *q) {
 struct marking {
     struct log_cmd cmd;
     struct quorum *q;
+    bool marks;
 };
+
+#define DISK_AGAIN_MS 100
 
 static void marking_done(struct log_cmd *cmd) {
     struct marking *m = CONTAINER_OF(cmd, struct marking, cmd);
-    if (cmd->err != 0)
-        server_fail(m->q->s, "%s could not be written: %s", RESYNC_MARK_NAME, strerror(-cmd->err));
+    struct quorum *q = m->q;
+    if (cmd->err == -ENOSPC && m->marks) {
+        /* It is tried again. No epoch is written before, so a new start will find nothing, as this one did. */
+        q->mark_due = true;
+        q->look_at = mono_add_ms(q->s->now.mono, DISK_AGAIN_MS);
+        if (q->leader != NULL || q->learner != NULL)
+            quorum_leave(q, "there is no space for %s", RESYNC_MARK_NAME);
+        else if (q->phase == QUORUM_LOOKING)
+            q->phase = QUORUM_SETTLING;
+    } else if (cmd->err != 0) {
+        server_fail(q->s, "%s could not be written: %s", RESYNC_MARK_NAME, strerror(-cmd->err));
+    } else {
+        q->mark_written = m->marks;
+    }
     mem_free(m);
 }
 
@@ -440,6 +460,7 @@ static int run_unmark(struct log_cmd *cmd, const struct disk *d) {
 static void order_marking(struct quorum *q, int (*run)(struct log_cmd *cmd, const struct disk *d)) {
     struct marking *m = mem_calloc(1, sizeof *m);
     m->q = q;
+    m->marks = run == run_mark;
     m->cmd.type = LOG_CMD_CALL;
     m->cmd.run = run;
     m->cmd.done = marking_done;
@@ -451,6 +472,23 @@ void quorum_trust(struct quorum *q) {
         order_marking(q, run_unmark);
     q->marked = q->no_history = false;
     quorum_leave(q, "our history is complete again, from now on we vote");
+}
+
+void quorum_reload_later(struct quorum *q, struct reload *r) {
+    uint64_t suppressed;
+    if (log_limit_pass(&q->s->full_limit, q->s->now.mono.us, 10000000, &suppressed))
+        log_warn("there is no space to bring the history to 0x%" PRIx64 ": it is tried again", (uint64_t)r->zxid);
+    reload_free(r);
+    q->reload = r;
+    q->reload_at = mono_add_ms(q->s->now.mono, DISK_AGAIN_MS);
+}
+
+static void reload_again(struct quorum *q) {
+    struct reload *r = q->reload;
+    if (r == NULL || mono_diff_us(q->reload_at, q->s->now.mono) > 0)
+        return;
+    q->reload = NULL;
+    reload_submit(r);
 }
 
 static void begin_round(struct quorum *q) {
@@ -548,8 +586,13 @@ static bool follow_appointed(struct quorum *q) {
 
 static void look(struct quorum *q) {
     struct server *s = q->s;
-    if (s->orders_pending != 0 || !server_settle(s) || mono_diff_us(q->look_at, s->now.mono) > 0)
+    if (s->orders_pending != 0 || q->reload != NULL || !server_settle(s) || mono_diff_us(q->look_at, s->now.mono) > 0)
         return;
+    if (q->mark_due) {
+        q->mark_due = false;
+        order_marking(q, run_mark);
+        return;
+    }
     if (s->unlogged && !keeps_no_log(q)) {
         back_to_own_disk(q);
         return;
@@ -590,6 +633,7 @@ void quorum_turn(struct quorum *q) {
     struct server *s = q->s;
     if (s->state == SERVER_STOPPING || s->state == SERVER_FAILED)
         return;
+    reload_again(q);
     mesh_tick(q->mesh, s->now);
     election_tick(q->election, s->now);
     if (q->leader != NULL && !q->leaving)
@@ -611,6 +655,8 @@ struct monotime quorum_next_wake(const struct quorum *q) {
         return (struct monotime){INT64_MAX};
     struct monotime wake = mesh_deadline(q->mesh);
     wake.us = i64_min(wake.us, election_deadline(q->election).us);
+    if (q->reload != NULL)
+        wake.us = i64_min(wake.us, q->reload_at.us);
     if (q->leaving || q->phase == QUORUM_SETTLING || q->decided)
         wake.us = i64_min(wake.us, q->s->now.mono.us + 1000);
     if (q->leader != NULL)
@@ -659,7 +705,7 @@ struct quorum *quorum_new(struct server *s, struct qconfig *config, int64_t sid,
     q->unavailable_since = s->now.mono;
     q->phase = QUORUM_SETTLING;
     q->no_history = s->last_applied == 0 && epochs.accepted == 0;
-    q->marked = store_is_marked(s->env.disk);
+    q->marked = q->mark_written = store_is_marked(s->env.disk);
     s->quorum = q;
     start_election(q);
     quorum_reload_config(q);
@@ -675,6 +721,7 @@ void quorum_free(struct quorum *q) {
         learner_free(q->learner);
     q->leader = NULL;
     q->learner = NULL;
+    mem_free(q->reload);
     mesh_free(q->mesh);
     election_free(q->election);
     buf_free(&q->config_text);

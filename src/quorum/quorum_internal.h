@@ -42,6 +42,9 @@ struct quorum {
     int64_t snapshot_epoch; /* the leader of this epoch has to send a snapshot: we cannot go back as far as it asked */
     /* This member has lost its history, or never had one: see untrusted() in quorum.c. */
     bool no_history, marked, history_seen;
+    struct reload *reload; /* one for which there was no space, to be tried again at reload_at; NULL = none */
+    struct monotime reload_at;
+    bool mark_written, mark_due; /* the mark is on the disk; is to be written again */
 
     int64_t leader_sid; /* -1 = none */
     int64_t silent_sid; /* the leader that was last given up because it was silent, until it says something; -1 = none */
@@ -73,6 +76,8 @@ bool quorum_observer(const struct quorum *q);
 bool quorum_untrusted(const struct quorum *q);
 /* The history of a leader is here, durably: it may vote again, in a role of its own. */
 void quorum_trust(struct quorum *q);
+/* The disk is full: half of it may be done, so nobody is voted for before all of it is. Takes it over. */
+void quorum_reload_later(struct quorum *q, struct reload *r);
 /* True if the voters of the set are a quorum of the committed configuration, and of the last seen one if that is newer. */
 struct voter_set {
     uint64_t committed, last_seen;

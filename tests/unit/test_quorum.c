@@ -5,6 +5,7 @@
 #include "lib/testensemble.h"
 #include "quorum/quorum_internal.h"
 #include "server_help.h"
+#include "store/rewind.h"
 
 /* Writes data of this path through a member, and waits for the reply. */
 static void put(struct testensemble *e, struct testclient *c, const char *path) {
@@ -440,6 +441,34 @@ static void expect_config(const char *enabled, const char *last_line) {
     testensemble_free(e);
 }
 
+/* It cannot note that it must not vote: it goes on trying, and promises nothing before. */
+START_TEST(wiped_voter_with_a_full_disk) {
+    struct testensemble *e = testensemble_new(3, 0, NULL);
+    int leader = testensemble_elect(e), wiped = leader == 1 ? 2 : 1;
+    struct testclient *c = testensemble_client(e, leader);
+    put(e, c, "/acknowledged");
+    testensemble_end(e, wiped, TESTSERVER_KILL);
+    testensemble_wipe(e, wiped);
+    testensemble_start(e, wiped);
+    struct simdisk *disk = &e->servers[wiped]->disk;
+    disk->counted_ops = SIMDISK_BIT(SIMDISK_WRITE);
+    disk->calls = 0;
+    disk->fail_at = 1;
+    disk->fail_errno = -ENOSPC;
+    disk->fail_forever = true;
+    testensemble_run(e, 2000);
+    ck_assert_int_eq(e->servers[wiped]->server->state, SERVER_WAITING);
+    ck_assert(!store_is_marked(&disk->disk));
+    ck_assert_int_eq(e->servers[wiped]->server->quorum->epochs.accepted, 0);
+    simdisk_clear_faults(disk);
+    testensemble_run(e, 5000);
+    testensemble_expect_equal(e);
+    ck_assert_str_eq(e->servers[wiped]->server->role->mode, "follower");
+    ck_assert(!store_is_marked(&disk->disk));
+    testensemble_free(e);
+}
+END_TEST
+
 START_TEST(configuration_gets_a_version) {
     expect_config("true", "\nversion=100000000");
     expect_config("false", "\nversion=0");
@@ -508,7 +537,7 @@ int main(void) {
         configuration_gets_a_version, session_moves_between_members);
     ADD(suite, "away", first_followers_have_a_history, long_history_is_fed_in_pieces, leader_stops_and_comes_back,
         leader_is_killed_and_comes_back, leader_loses_power_and_comes_back,
-        divergent_tail_is_forgotten, wiped_voter_elects_nobody, member_without_history_gets_a_snapshot,
+        divergent_tail_is_forgotten, wiped_voter_elects_nobody, wiped_voter_with_a_full_disk, member_without_history_gets_a_snapshot,
         snapshot_that_cannot_be_read);
     return run_suite(suite);
 }

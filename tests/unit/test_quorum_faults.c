@@ -879,6 +879,29 @@ START_TEST(full_disk_for_an_epoch_file) {
 }
 END_TEST
 
+/* Half of a cut may be done: the member neither ends nor votes, and goes on when there is space. */
+START_TEST(full_disk_for_a_cut) {
+    start(NULL, 1);
+    give_history(1, 2, 5);
+    lose_leader();
+    discover(2);
+    struct simdisk *disk = &e->servers[1]->disk;
+    disk->counted_ops = SIMDISK_BIT(SIMDISK_WRITE);
+    disk->calls = 0;
+    disk->fail_at = 1;
+    disk->fail_errno = -ENOSPC;
+    disk->fail_forever = true;
+    testpeer_send(p, PACKET_TRUNC, Z(1, 3), SLICE_NULL);
+    run(500);
+    ck_assert_int_eq(server_at(1)->state, SERVER_WAITING);
+    ck_assert_int_eq(server_at(1)->last_applied, Z(1, 5));
+    simdisk_clear_faults(disk);
+    run(500);
+    ck_assert_int_eq(server_at(1)->last_applied, Z(1, 3));
+    ck_assert(!has_znode(1, Z(1, 4)));
+}
+END_TEST
+
 /* E27 */
 START_TEST(nothing_is_written_or_purged_from_an_uncommitted_tree) {
     start(OPTIONS("snapCount", "4", "autopurge.purgeInterval", "1"), 1);
@@ -944,6 +967,7 @@ int main(void) {
         i4_snapshot_and_a_crash, i16_role_ends_during_a_reload, i16_role_ends_while_a_snapshot_is_finished);
     ADD_ENSEMBLE(suite, "config", i19_logged_reconfiguration_counts_after_a_restart);
     ADD_ENSEMBLE(suite, "disk", i24_failed_sync_is_the_end, i16_full_disk_while_settling, i16_ballast_helps_to_settle,
-        full_disk_for_an_epoch_file, nothing_is_written_or_purged_from_an_uncommitted_tree, snapshot_waits_for_the_log);
+        full_disk_for_an_epoch_file, full_disk_for_a_cut,
+        nothing_is_written_or_purged_from_an_uncommitted_tree, snapshot_waits_for_the_log);
     return run_suite(suite);
 }
