@@ -39,6 +39,7 @@ enum learner_state {
     LEARNER_NEWLEADER,     /* it is complete: waiting until all of it is durable */
     LEARNER_CURRENT_WRITE, /* currentEpoch is written */
     LEARNER_SYNCED,        /* acknowledged; waiting for UPTODATE */
+    LEARNER_PROVING,       /* up to date, but not to be trusted yet: does the leader still lead? */
     LEARNER_SERVING,
 };
 
@@ -593,6 +594,19 @@ static void try_new_leader(struct learner *l) {
     quorum_write_epoch(q, EPOCH_CURRENT, l->epoch, current_written);
 }
 
+/* Whoever has lost its history counts again when it has that of the leader. A leader that has been deposed may not know it, and
+ * then its history is not that of all: it has to confirm, as for the sync of a client, that a quorum without us follows it. */
+static void ask_for_proof(struct learner *l) {
+    struct buf data = BUF_INIT, body = BUF_INIT;
+    jute_put_bytes(&body, SLICE_LIT("/"));
+    forwarded_request_put(&data, &(struct forwarded_request){
+                                     .type = OP_SYNC, .body = {(const char *)body.data, body.len}});
+    l->state = LEARNER_PROVING;
+    send_packet(l, PACKET_REQUEST, -1, (struct slice){(const char *)data.data, data.len});
+    buf_free(&data);
+    buf_free(&body);
+}
+
 static void take_up_to_date(struct learner *l) {
     struct quorum *q = l->q;
     if (l->state != LEARNER_SYNCED) {
@@ -604,7 +618,7 @@ static void take_up_to_date(struct learner *l) {
         return;
     }
     if (l->observes && !quorum_observer(q)) {
-        quorum_trust(q);
+        ask_for_proof(l);
         return;
     }
     l->state = LEARNER_SERVING;
@@ -654,6 +668,10 @@ static void take_renewal(struct learner *l, struct slice data) {
 }
 
 static void take_sync(struct learner *l) {
+    if (l->state == LEARNER_PROVING) {
+        quorum_trust(l->q);
+        return;
+    }
     if (list_empty(&l->syncs))
         return;
     struct asked_sync *a = LIST_FIRST(&l->syncs, struct asked_sync, link);
@@ -716,7 +734,7 @@ static void take_stream_packet(struct learner *l, const struct quorum_packet *p)
             take_up_to_date(l);
         break;
     case PACKET_PING:
-        if (l->state == LEARNER_SERVING || l->state == LEARNER_SYNCED)
+        if (l->state >= LEARNER_SYNCED)
             answer_ping(l, p->zxid);
         break;
     case PACKET_REVALIDATE:

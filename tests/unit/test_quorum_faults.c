@@ -1,6 +1,7 @@
 /* A learner against a leader that does what the test says: wrong packets, packets at the wrong time, links that break and
  * machines that crash between any two steps. */
 #include "quorum_help.h"
+#include "store/rewind.h"
 
 /* ------------------------------------------------------------------ transactions */
 
@@ -902,6 +903,35 @@ START_TEST(full_disk_for_a_cut) {
 }
 END_TEST
 
+/* A member that does not vote is brought up to date by somebody who may have been deposed. */
+START_TEST(trust_comes_with_a_leader_that_still_leads) {
+    uint8_t version[4];
+    be32_store(version, LEARNER_PROTOCOL_VERSION);
+    start(NULL, 1);
+    give_history(1, 2, 2);
+    lose_leader();
+    struct simdisk *disk = &e->servers[1]->disk;
+    testensemble_end(e, 1, TESTSERVER_KILL);
+    ck_assert_int_eq(store_mark(&disk->disk), 0);
+    testensemble_start(e, 1);
+    appoint_leader();
+    testpeer_expect(p, PACKET_OBSERVERINFO);
+    testpeer_send(p, PACKET_LEADERINFO, Z(2, 0), (struct slice){(const char *)version, 4});
+    testpeer_expect(p, PACKET_ACKEPOCH);
+    testpeer_send(p, PACKET_DIFF, Z(1, 2), SLICE_NULL);
+    new_leader(2);
+    expect_ack(Z(2, 0));
+    testpeer_send(p, PACKET_UPTODATE, -1, SLICE_NULL);
+    testpeer_expect(p, PACKET_REQUEST);
+    run(200);
+    ck_assert(store_is_marked(&disk->disk));
+    ck_assert_int_eq(quorum_at(1)->phase, QUORUM_LEARNING);
+    testpeer_send(p, PACKET_SYNC, 0, SLICE_NULL);
+    expect_thrown_out();
+    ck_assert(!store_is_marked(&disk->disk));
+}
+END_TEST
+
 /* E27 */
 START_TEST(nothing_is_written_or_purged_from_an_uncommitted_tree) {
     start(OPTIONS("snapCount", "4", "autopurge.purgeInterval", "1"), 1);
@@ -967,7 +997,7 @@ int main(void) {
         i4_snapshot_and_a_crash, i16_role_ends_during_a_reload, i16_role_ends_while_a_snapshot_is_finished);
     ADD_ENSEMBLE(suite, "config", i19_logged_reconfiguration_counts_after_a_restart);
     ADD_ENSEMBLE(suite, "disk", i24_failed_sync_is_the_end, i16_full_disk_while_settling, i16_ballast_helps_to_settle,
-        full_disk_for_an_epoch_file, full_disk_for_a_cut,
+        full_disk_for_an_epoch_file, full_disk_for_a_cut, trust_comes_with_a_leader_that_still_leads,
         nothing_is_written_or_purged_from_an_uncommitted_tree, snapshot_waits_for_the_log);
     return run_suite(suite);
 }
