@@ -73,13 +73,6 @@ static int posix_fsync(void *ctx, int handle) {
     return result_of(fsync(handle));
 }
 
-static int posix_write_back(void *ctx, int handle, int64_t offset, int64_t size) {
-    const unsigned all = SYNC_FILE_RANGE_WAIT_BEFORE | SYNC_FILE_RANGE_WRITE | SYNC_FILE_RANGE_WAIT_AFTER;
-    (void)ctx;
-    int err = result_of(sync_file_range(handle, offset, size, all));
-    return err == -ENOSYS || err == -EINVAL ? 0 : err;
-}
-
 /* For file systems that cannot reserve: zeros take up blocks, too. */
 static int write_zeros(int handle, int64_t offset, int64_t size) {
     static const char zeros[64 * 1024];
@@ -252,7 +245,6 @@ static const struct disk functions = {
     .pwritev = posix_pwritev,
     .fdatasync = posix_fdatasync,
     .fsync = posix_fsync,
-    .write_back = posix_write_back,
     .allocate = posix_allocate,
     .truncate = posix_truncate,
     .size = posix_size,

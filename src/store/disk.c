@@ -55,9 +55,6 @@ static int sync_result(int err) { return err == -ENOSPC || err == -EDQUOT ? -EIO
 int disk_fsync(const struct disk *d, int handle) { return sync_result(d->fsync(d->ctx, handle)); }
 int disk_fdatasync(const struct disk *d, int handle) { return sync_result(d->fdatasync(d->ctx, handle)); }
 int disk_sync_dir(const struct disk *d, enum disk_dir dir) { return sync_result(d->sync_dir(d->ctx, dir)); }
-int disk_write_back(const struct disk *d, int handle, int64_t offset, int64_t size) {
-    return sync_result(d->write_back(d->ctx, handle, offset, size));
-}
 
 /* Everything up to, but without, the rename. */
 static int write_synced(const struct disk *d, enum disk_dir dir, const char *name, const void *data, size_t size) {

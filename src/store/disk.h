@@ -36,8 +36,6 @@ struct disk {
     ssize_t (*pwritev)(void *ctx, int handle, const struct iovec *iov, int count, int64_t offset);
     int (*fdatasync)(void *ctx, int handle);
     int (*fsync)(void *ctx, int handle);
-    /* Waits until this range is with the device. It may still be lost there: no sync. An error is one of a sync. */
-    int (*write_back)(void *ctx, int handle, int64_t offset, int64_t size);
     /* Reserves real blocks for the range and extends the file with zeros. */
     int (*allocate)(void *ctx, int handle, int64_t offset, int64_t size);
     int (*truncate)(void *ctx, int handle, int64_t size);
@@ -63,7 +61,6 @@ ssize_t disk_read_full(const struct disk *d, int handle, void *data, size_t size
 int disk_fsync(const struct disk *d, int handle);
 int disk_fdatasync(const struct disk *d, int handle);
 int disk_sync_dir(const struct disk *d, enum disk_dir dir);
-int disk_write_back(const struct disk *d, int handle, int64_t offset, int64_t size);
 /* Creates or replaces a small file so that after a crash either the old or the new content stands under the name:
  * temporary file (name + ".tmp"), fsync, rename, directory sync. */
 int disk_write_atomic(const struct disk *d, enum disk_dir dir, const char *name, const void *data, size_t size);

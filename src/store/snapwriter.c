@@ -11,8 +11,8 @@
 #include "store/snapshot_format.h"
 
 #define OUTPUT_BYTES ((size_t)256 * 1024)
-/* Handed to the device in portions, one at a time, so that no sync of the log has to wait for more than one. */
-#define PORTION_BYTES ((int64_t)1024 * 1024)
+/* Synced in portions: a sync of the log has to wait for one of them at the most. */
+#define SYNC_BYTES ((int64_t)1024 * 1024)
 
 struct snapwriter {
     const struct disk *disk;
@@ -22,7 +22,7 @@ struct snapwriter {
     int err; /* sticky */
     bool finished;
     uint32_t adler; /* of all that came in */
-    int64_t offset, written_back;
+    int64_t offset, synced;
     uint8_t *output; /* gathered, to be written at offset */
     size_t output_len;
     z_stream z;
@@ -38,9 +38,9 @@ static int flush(struct snapwriter *w) {
         return err;
     w->offset += (int64_t)w->output_len;
     w->output_len = 0;
-    if (w->offset - w->written_back >= PORTION_BYTES) {
-        err = disk_write_back(w->disk, w->handle, w->written_back, w->offset - w->written_back);
-        w->written_back = w->offset;
+    if (w->offset - w->synced >= SYNC_BYTES) {
+        err = disk_fdatasync(w->disk, w->handle);
+        w->synced = w->offset;
     }
     return err;
 }

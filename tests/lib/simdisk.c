@@ -434,17 +434,6 @@ static int sim_sync(void *ctx, int handle) {
     return err;
 }
 
-/* Makes nothing durable: what is with the device is still lost if the power goes. */
-static int sim_write_back(void *ctx, int handle, int64_t offset, int64_t size) {
-    struct simdisk *s = ctx;
-    int err = enter(s, SIMDISK_SYNC, 0);
-    (void)offset;
-    (void)size;
-    if (err != 0 && !s->dead)
-        inode_sync_failed(s, inode_at(s, handle));
-    return err;
-}
-
 static int sim_allocate(void *ctx, int handle, int64_t offset, int64_t size) {
     struct simdisk *s = ctx;
     int err = enter(s, SIMDISK_ALLOCATE, size);
@@ -546,7 +535,6 @@ static const struct disk functions = {
     .pwritev = sim_pwritev,
     .fdatasync = sim_sync,
     .fsync = sim_sync,
-    .write_back = sim_write_back,
     .allocate = sim_allocate,
     .truncate = sim_truncate,
     .size = sim_size,

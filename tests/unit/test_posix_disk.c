@@ -152,7 +152,6 @@ START_TEST(open_modes) {
     ck_assert_int_eq(d->close(d->ctx, h), -EBADF);
     ck_assert_int_eq(d->size(d->ctx, h), -EBADF);
     ck_assert_int_eq(d->fdatasync(d->ctx, h), -EBADF);
-    ck_assert_int_eq(d->write_back(d->ctx, h, 0, 4096), -EBADF);
     ck_assert_int_eq(d->truncate(d->ctx, h, 0), -EBADF);
     ck_assert_int_eq(d->allocate(d->ctx, h, 0, 1), -EBADF);
     char c;
@@ -176,7 +175,6 @@ START_TEST(pieces_and_places) {
     ck_assert_int_eq(disk_read_full(d, h, back, 10, 1000 + PIECES * 3), 0);
     ck_assert_int_eq(disk_read_full(d, h, back, 10, 995), 10);
     ck_assert_mem_eq(back, "\0\0\0\0\0a0.b1", 10);
-    ck_assert_int_eq(d->write_back(d->ctx, h, 0, 4096), 0);
     ck_assert_int_eq(d->fdatasync(d->ctx, h), 0);
     ck_assert_int_eq(d->close(d->ctx, h), 0);
     mem_free(iov);
