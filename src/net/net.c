@@ -238,6 +238,8 @@ int net_run(struct net *net) {
         if (s->quorum != NULL)
             quorum_turn(s->quorum);
         server_turn_end(s, now);
+        if (net->peers != NULL)
+            peers_flush(net->peers);
         words_turn(net);
         bool more = settle_dirty(net, now);
         sweep(net, now);

@@ -5,6 +5,9 @@
  * it, TURN_BYTES at most; the bytes of both go into one contiguous buffer of ours. Bytes are moved in it only when a frame has
  * been used up, and the owner is called only when it has what it wants: a large frame costs its length, once.
  *
+ * Writing. A bufferevent waits until its socket is writable, which is two changes of the poll set and a turn for each write. So
+ * what is sent in a turn is written at its end (peers_flush), and only what the socket does not take is left to the bufferevent.
+ *
  * Closing. A socket that is closed while unread bytes are there makes the kernel reset the connection, and the peer may lose what
  * was sent last. So a closed link lingers: see enum peer_state. Its owner has nothing more to do with it. */
 #include "net/peers.h"
@@ -80,6 +83,7 @@ void peer_free(struct peer *l) {
     p->lingering_count -= !list_unlinked(&l->in_lingering);
     list_remove(&l->in_links);
     list_remove(&l->in_lingering);
+    list_remove(&l->in_unflushed);
     buf_free(&l->in);
     mem_free(l);
 }
@@ -101,6 +105,40 @@ void peer_fail(struct peer *l, const char *reason) {
     l->link.events->closed(&l->link, reason);
     l->busy = false;
     peer_free(l);
+}
+
+/* Errors are left to the bufferevent, too: it tells them as events. */
+static void write_out(struct peer *l) {
+    struct evbuffer *output = bufferevent_get_output(l->bev);
+    list_remove(&l->in_unflushed);
+    if ((bufferevent_get_enabled(l->bev) & EV_WRITE) != 0 || evbuffer_get_length(output) == 0)
+        return;
+    evbuffer_unfreeze(output, 1); /* a bufferevent keeps others from taking bytes off its output */
+    evbuffer_write_atmost(output, bufferevent_getfd(l->bev), (ev_ssize_t)TURN_BYTES);
+    evbuffer_freeze(output, 1);
+    if (evbuffer_get_length(output) > 0)
+        bufferevent_enable(l->bev, EV_WRITE);
+}
+
+void peers_flush(struct peers *p) {
+    if (list_empty(&p->unflushed))
+        return;
+    evtimer_del(p->flush_event);
+    while (!list_empty(&p->unflushed))
+        write_out(LIST_FIRST(&p->unflushed, struct peer, in_unflushed));
+}
+
+static void on_flush(evutil_socket_t fd, short what, void *ctx) {
+    (void)fd;
+    (void)what;
+    peers_flush(ctx);
+}
+
+static void flush_later(struct peer *l) {
+    if (list_empty(&l->peers->unflushed))
+        peer_timer(l->peers->flush_event, 0);
+    if (list_unlinked(&l->in_unflushed))
+        list_push(&l->peers->unflushed, &l->in_unflushed);
 }
 
 static void discard(struct peer *l) {
@@ -128,6 +166,7 @@ static void linger(struct peer *l) {
     discard(l);
     bufferevent_enable(l->bev, EV_READ);
     peer_timer(l->timer, p->linger_ms);
+    write_out(l);
     if (evbuffer_get_length(bufferevent_get_output(l->bev)) == 0)
         shut(l);
 }
@@ -220,7 +259,7 @@ static void on_read(struct bufferevent *bev, void *ctx) {
 
 static void on_drained(struct bufferevent *bev, void *ctx) {
     struct peer *l = ctx;
-    (void)bev;
+    bufferevent_disable(bev, EV_WRITE);
     if (l->state == PEER_LINGERING)
         shut(l);
 }
@@ -273,6 +312,7 @@ struct peer *peer_new(struct peers *p) {
         log_fatal("out of memory: a timer");
     list_push(&p->links, &l->in_links);
     list_init(&l->in_lingering);
+    list_init(&l->in_unflushed);
     return l;
 }
 
@@ -285,7 +325,8 @@ bool peer_attach(struct peer *l, int fd, const struct sockaddr *address) {
     peer_address_text(address, l->link.peer, sizeof l->link.peer);
     bufferevent_setcb(l->bev, on_read, on_drained, on_event, l);
     bufferevent_set_max_single_write(l->bev, TURN_BYTES);
-    bufferevent_enable(l->bev, EV_READ | EV_WRITE);
+    bufferevent_enable(l->bev, EV_READ);
+    bufferevent_disable(l->bev, EV_WRITE);
     l->state = PEER_OPEN;
     return true;
 }
@@ -305,6 +346,7 @@ static void peer_send(void *ctx, struct link *link, const void *data, size_t len
     zassert(l->state == PEER_OPEN);
     if (bufferevent_write(l->bev, data, len) != 0)
         log_fatal("out of memory: %zu bytes for %s", len, l->link.peer);
+    flush_later(l);
 }
 
 static void bytes_left(const void *data, size_t len, void *ctx) {
@@ -320,6 +362,7 @@ static void peer_send_shared(void *ctx, struct link *link, struct link_bytes *b)
     b->refs++;
     if (evbuffer_add_reference(bufferevent_get_output(l->bev), b->data, b->len, bytes_left, b) != 0)
         log_fatal("out of memory: %zu bytes for %s", b->len, l->link.peer);
+    flush_later(l);
 }
 
 static size_t peer_unsent(void *ctx, const struct link *link) {
@@ -374,8 +417,10 @@ struct peers *peers_new(struct event_base *base, names_function *lookup, peers_a
     p->retry_ms = RETRY_MS;
     list_init(&p->links);
     list_init(&p->lingering);
+    list_init(&p->unflushed);
+    p->flush_event = evtimer_new(base, on_flush, p);
     p->names_event = event_new(base, names_fd(names), EV_READ | EV_PERSIST, on_names, p);
-    if (p->names_event == NULL)
+    if (p->names_event == NULL || p->flush_event == NULL)
         log_fatal("out of memory: an event");
     event_add(p->names_event, NULL);
     return p;
@@ -385,13 +430,11 @@ void peers_free(struct peers *p) {
     struct peer *l;
     peer_ports_free(p);
     LIST_FOREACH(l, &p->links, struct peer, in_links) {
-        struct evbuffer *output = l->bev != NULL ? bufferevent_get_output(l->bev) : NULL;
-        if (output != NULL && evbuffer_get_length(output) > 0) {
-            evbuffer_unfreeze(output, 1); /* a bufferevent keeps others from taking bytes off its output */
-            evbuffer_write(output, bufferevent_getfd(l->bev));
-        }
+        if (l->bev != NULL)
+            write_out(l);
         peer_free(l);
     }
+    event_free(p->flush_event);
     event_free(p->names_event);
     names_free(p->names);
     mem_free(p);

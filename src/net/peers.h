@@ -24,6 +24,10 @@ void peers_before_events(struct peers *p, void (*before)(void *ctx));
  * in an event of a link. The sockets are closed in the next turn of the base or by event_base_free. */
 void peers_free(struct peers *p);
 
+/* To be called at the end of a turn of the loop: writes what was sent in it, for each link at once. A loop that does not call it
+ * writes a turn later. */
+void peers_flush(struct peers *p);
+
 /* Where to listen; a port that is open is opened anew. wildcard: on all addresses of the machine, on the ports of these. The
  * addresses are copied. */
 void peers_set_addresses(struct peers *p, enum link_port port, const struct link_address *addresses, int count, bool wildcard);

@@ -22,6 +22,8 @@ struct peers {
     void *ctx;
     struct list links;     /* struct peer, all of them */
     struct list lingering; /* of these, the ones closed by their owner, oldest first */
+    struct list unflushed; /* those with something to write that peers_flush has not seen yet */
+    struct event *flush_event; /* for a loop that does not call it */
     int accepted_count, lingering_count;
     int linger_ms; /* a closed link has so long to deliver what is queued */
     int retry_ms;  /* between attempts to open a port */
@@ -40,11 +42,11 @@ enum peer_state { PEER_DIALLING, PEER_OPEN, PEER_LINGERING, PEER_GONE };
 struct peer {
     struct link link; /* first */
     struct peers *peers;
-    struct list in_links, in_lingering;
+    struct list in_links, in_lingering, in_unflushed;
     enum peer_state state;
     bool accepted, paused, shut;
     bool busy; /* an event of it is being handled: it must not be freed */
-    struct bufferevent *bev; /* NULL while dialling */
+    struct bufferevent *bev; /* NULL while dialling. It writes (EV_WRITE is enabled) only what the socket did not take at once */
     struct event *timer;     /* DIALLING: end of the attempt; OPEN: what is left over is handed out; LINGERING: end of patience */
     struct dial *dial;       /* NULL unless dialling */
     struct buf in;           /* bytes [start, len) are not used up */
