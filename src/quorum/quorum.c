@@ -543,6 +543,10 @@ static void mark_if_needed(struct quorum *q) {
 static void own_disk_loaded(struct log_cmd *cmd) {
     struct reload *r = CONTAINER_OF(cmd, struct reload, cmd);
     struct server *s = r->s;
+    if (cmd->err == -ENOSPC) {
+        quorum_reload_later(s->quorum, r);
+        return;
+    }
     if (cmd->err != 0) {
         server_fail(s, "what is on the disk could not be loaded: %s",
                     r->result.status != RECOVERY_OK && r->result.message[0] ? r->result.message : strerror(-cmd->err));
