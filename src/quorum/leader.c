@@ -458,7 +458,7 @@ static void synchronise(struct member *m) {
     } else if (peer == last || (peer > last && new_epoch)) {
         send_decision(m, PACKET_DIFF, last, last, "DIFF, nothing is missing");
         return;
-    } else if (common == peer) {
+    } else if (common == peer && peer >= 0) {
         send_decision(m, PACKET_DIFF, last, peer, "DIFF");
         return;
     } else if (peer > last) {

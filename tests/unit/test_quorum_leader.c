@@ -132,6 +132,16 @@ START_TEST(i15_snapshot_is_not_older_than_the_learner) {
 }
 END_TEST
 
+/* A Java member with an empty directory that may not just begin (db.autocreate=false). */
+START_TEST(i15_learner_that_does_not_know_what_it_has) {
+    lead(NULL);
+    client_by(p);
+    q = peer_of(2);
+    join(q, 1, -1);
+    testpeer_expect(q, PACKET_SNAP);
+}
+END_TEST
+
 /* Its link breaks while a piece of its snapshot is being read. */
 START_TEST(learner_goes_while_its_snapshot_is_read) {
     lead(NULL);
@@ -534,7 +544,7 @@ int main(void) {
         i6_impossible_epoch_is_refused, voter_that_has_accepted_a_later_epoch, i11_acks_before_newleader_do_not_count,
         i11_ack_of_what_was_not_proposed, i11_acks_of_an_older_link_do_not_count, i11_nobody_acknowledges_in_our_name,
         i11_observers_do_not_count, i11_quorum_without_the_leaders_disk, i15_trunc_never_takes_back_what_is_committed,
-        i15_snapshot_is_not_older_than_the_learner, learner_goes_while_its_snapshot_is_read,
+        i15_snapshot_is_not_older_than_the_learner, i15_learner_that_does_not_know_what_it_has, learner_goes_while_its_snapshot_is_read,
         learner_goes_just_before_the_next_step, learner_goes_just_before_it_is_up_to_date,
         i21_epoch_changes_before_the_counter_ends, session_that_closes_while_the_role_ends,
         i23_nothing_undecodable_is_proposed, sync_is_answered_before_the_commit_behind_it, garbage_from_a_learner,
