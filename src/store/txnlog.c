@@ -82,6 +82,15 @@ void txnlog_reader_close(struct txnlog_reader *r) {
 
 int64_t txnlog_reader_size(const struct txnlog_reader *r) { return r->size; }
 
+int txnlog_reader_refresh(struct txnlog_reader *r) {
+    int64_t size = r->disk->size(r->disk->ctx, r->handle);
+    if (size < 0)
+        return (int)size;
+    r->size = size;
+    r->window_len = 0;
+    return 0;
+}
+
 /* Makes want bytes at offset readable at *p. Returns how many there are, fewer only at the end of the file (or, with
  * r->err set, when the disk failed). Offsets may jump, but going forward is what is cheap. */
 static size_t window(struct txnlog_reader *r, int64_t offset, size_t want, const uint8_t **p) {

@@ -42,6 +42,9 @@ struct txnlog_result {
 /* NULL and *err set (negative errno) if it cannot be opened. max_payload: a longer length word counts as damage. */
 struct txnlog_reader *txnlog_reader_open(const struct disk *d, const char *name, size_t max_payload, int *err);
 struct txnlog_result txnlog_reader_next(struct txnlog_reader *r);
+/* For a file that is being written: looks at it anew behind the last entry, also after TXNLOG_END. The payload given last is not
+ * valid any more. 0 or a negative errno. */
+int txnlog_reader_refresh(struct txnlog_reader *r);
 /* After TORN, DAMAGED or END: looks for a valid entry anywhere behind that place (checksum, end byte, plausible header, a
  * zxid above the given one: a node's data may hold an old log). True and its place if there is one: then what lies between
  * is damage in the middle and not a torn tail. */
