@@ -10,6 +10,7 @@
 #include "base/mem.h"
 #include "quorum/quorum_internal.h"
 #include "server/history.h"
+#include "store/logfeed.h"
 #include "store/snapscan.h"
 #include "store/snapshot.h"
 
@@ -32,7 +33,8 @@ enum member_state {
     MEMBER_EPOCH_ACKED, /* waits until a quorum has */
     MEMBER_SNAP_WAIT,  /* a snapshot is made for it */
     MEMBER_SNAP,       /* and sent */
-    MEMBER_FEED,       /* history is sent, as fast as it reads */
+    MEMBER_LOG,        /* history from the log files is looked for, and sent as fast as it reads */
+    MEMBER_FEED,       /* the same from memory */
     MEMBER_SYNCING,    /* history and NEWLEADER sent, proposals follow */
     MEMBER_SYNCED,     /* NEWLEADER acknowledged; the leader does not serve yet */
     MEMBER_ACTIVE,
@@ -52,6 +54,20 @@ struct sending {
 
 enum sync_kind { SYNC_NONE, SYNC_DIFF, SYNC_SNAP };
 
+/* History from the log files: one job at a time reads a piece and makes packets of it. */
+struct reading {
+    struct job job;
+    struct member *owner; /* NULL: the member has gone */
+    struct logfeed *feed;
+    struct logfeed_order order;
+    struct logfeed_piece piece;
+    struct buf packets;
+    char snapshot[STORE_NAME_MAX]; /* the logs must not be larger than factor times this; "": that is no matter (any more) */
+    double factor;
+    bool busy;
+    bool begun; /* the learner has been told what it gets */
+};
+
 /* One connected learner. */
 struct member {
     struct list link_in_leader;
@@ -66,12 +82,13 @@ struct member {
     struct monotime deadline;
     zxid_t last_zxid;  /* the learner's, from ACKEPOCH */
     zxid_t snap_zxid; /* of its snapshot; before there is one: the oldest that will do */
-    zxid_t fed;       /* MEMBER_FEED: the last one sent */
+    zxid_t fed;       /* MEMBER_LOG, MEMBER_FEED: the last one sent, or else where it begins */
     zxid_t acked;     /* counts once NEWLEADER is acknowledged */
     zxid_t lag_zxid; /* a proposal whose acknowledgement is timed; 0 = none */
     struct monotime lag_since;
     uint64_t pings_sent, pings_answered;
     struct sending *sending;
+    struct reading *reading;
     bool gone;
 };
 
@@ -100,6 +117,7 @@ struct leader {
     struct monotime began, setup_deadline;
 
     /* synchronisation and broadcast */
+    zxid_t logs_lack; /* something is missing in the log files behind this one: who is not past it gets a snapshot */
     struct voter_set new_leader;
     bool serving;
     struct monotime serving_since;
@@ -384,9 +402,23 @@ static zxid_t common_end(const struct server *s, zxid_t zxid) {
 }
 
 static void try_snapshot(struct member *m);
+static void read_logs(struct member *m, zxid_t after, bool begun);
 
 static size_t unsent(const struct member *m) {
     return m->gone ? 0 : m->leader->q->links->unsent(m->leader->q->links_ctx, m->link);
+}
+
+/* Whoever has nothing needs a snapshot anyhow. */
+static bool logs_may_serve(const struct leader *l, zxid_t after) {
+    return server_of(l)->config->snapshot_size_factor >= 0 && after > l->logs_lack;
+}
+
+/* While it was sent something, what comes next has left the memory. */
+static void fell_behind(struct member *m, zxid_t after, const char *why) {
+    if (logs_may_serve(m->leader, after))
+        read_logs(m, after, true);
+    else
+        drop(m, why);
 }
 
 /* Sends what follows m->fed, a piece at a time: all of it at once would hold up the clients. */
@@ -396,7 +428,7 @@ static void feed(struct member *m) {
     if (unsent(m) > SNAP_AHEAD_BYTES)
         return;
     if (!history_reaches(s, m->fed)) {
-        drop(m, "what it lacks is not in memory any more");
+        fell_behind(m, m->fed, "what it lacks is not in memory any more");
         return;
     }
     size_t i = history_after(s->history, m->fed), count = history_count(s->history);
@@ -436,14 +468,26 @@ static bool admit_sync(struct member *m, enum sync_kind kind) {
     return !m->gone;
 }
 
-static void send_decision(struct member *m, int32_t type, zxid_t zxid, zxid_t after, const char *name) {
+static void announce(struct member *m, int32_t type, zxid_t zxid, const char *name) {
     log_info("learner %" PRId64 " is at 0x%" PRIx64 ", we are at 0x%" PRIx64 ": %s", m->sid, (uint64_t)m->last_zxid,
              (uint64_t)last_committed(server_of(m->leader)), name);
-    if (!admit_sync(m, SYNC_DIFF))
-        return;
     metric_count(&server_of(m->leader)->metrics, METRIC_DIFF_COUNT, 1);
     send_packet(m, type, zxid, SLICE_NULL);
+}
+
+static void send_decision(struct member *m, int32_t type, zxid_t zxid, zxid_t after, const char *name) {
+    if (!admit_sync(m, SYNC_DIFF))
+        return;
+    announce(m, type, zxid, name);
     begin_feed(m, after);
+}
+
+static void begin_snapshot(struct member *m, zxid_t oldest) {
+    if (!admit_sync(m, SYNC_SNAP))
+        return;
+    m->state = MEMBER_SNAP_WAIT;
+    m->snap_zxid = oldest;
+    try_snapshot(m);
 }
 
 /* Section 7. The learner may hold what is proposed and not committed: that goes and comes again, so that it shows to nobody
@@ -464,13 +508,157 @@ static void synchronise(struct member *m) {
     } else if (peer > last) {
         send_decision(m, PACKET_TRUNC, last, last, "TRUNC");
         return;
-    }
-    if (!admit_sync(m, SYNC_SNAP))
+    } else if (common == -1 && logs_may_serve(l, peer)) {
+        if (admit_sync(m, SYNC_DIFF))
+            read_logs(m, peer, false);
         return;
-    m->state = MEMBER_SNAP_WAIT;
+    }
     /* It loses all behind the snapshot until it gets that again: nothing of it may be committed. */
-    m->snap_zxid = common;
-    try_snapshot(m);
+    begin_snapshot(m, common);
+}
+
+/* ------------------------------------------------------------------ sending from the log files */
+
+static void put_committed(void *ctx, zxid_t zxid, struct slice payload) {
+    put_proposal(ctx, PACKET_PROPOSAL, zxid, payload);
+    put_commit(ctx, zxid);
+}
+
+/* As ZKDatabase.calculateTxnLogSizeLimit has it. 0 = no limit. */
+static int64_t limit_of_logs(const struct reading *x, const struct disk *disk) {
+    int handle = disk->open(disk->ctx, DISK_SNAP, x->snapshot, DISK_READ);
+    if (handle < 0)
+        return 0;
+    int64_t size = disk->size(disk->ctx, handle);
+    disk->close(disk->ctx, handle);
+    return size > 0 ? (int64_t)((double)size * x->factor) : 0;
+}
+
+static void reading_run(struct job *job, const struct disk *disk) {
+    struct reading *x = CONTAINER_OF(job, struct reading, job);
+    if (x->snapshot[0] != '\0')
+        x->order.max_log_bytes = limit_of_logs(x, disk);
+    x->snapshot[0] = '\0';
+    x->piece = logfeed_read(x->feed, disk, &x->order, put_committed, &x->packets);
+}
+
+static void reading_free(struct reading *x) {
+    logfeed_free(x->feed);
+    buf_free(&x->packets);
+    mem_free(x);
+}
+
+static void reading_done(struct job *job);
+
+/* Up to what is applied, hence committed, and synced in our own log. */
+static void reading_go_on(struct member *m) {
+    struct reading *x = m->reading;
+    struct server *s = server_of(m->leader);
+    if (x->busy || unsent(m) > SNAP_AHEAD_BYTES)
+        return;
+    if (x->begun && history_reaches(s, m->fed)) {
+        m->reading = NULL;
+        reading_free(x);
+        begin_feed(m, m->fed);
+        return;
+    }
+    if (x->piece.status == LOGFEED_REACHED) {
+        zxid_t upto = i64_min(s->last_applied, s->logged);
+        if (upto <= x->order.upto)
+            return; /* others were faster than our disk */
+        x->order.upto = upto;
+    }
+    x->busy = true;
+    x->job.run = reading_run;
+    x->job.done = reading_done;
+    s->env.job_submit(s->env.ctx, &x->job);
+}
+
+static void read_logs(struct member *m, zxid_t after, bool begun) {
+    struct server *s = server_of(m->leader);
+    struct reading *x = mem_calloc(1, sizeof *x);
+    x->owner = m;
+    x->feed = logfeed_new(after);
+    x->order = (struct logfeed_order){.upto = -1,
+                                      .max_bytes = FEED_CHUNK_BYTES,
+                                      .current_log = s->log_first,
+                                      .reserved_bytes = s->log_padding};
+    x->piece.status = LOGFEED_REACHED;
+    x->begun = begun;
+    x->factor = s->config->snapshot_size_factor;
+    if (!begun)
+        snprintf(x->snapshot, sizeof x->snapshot, "%s", s->good_snapshot_name);
+    m->reading = x;
+    m->state = MEMBER_LOG;
+    m->fed = after;
+    hear(m);
+    reading_go_on(m);
+}
+
+/* I15. The zxid that begins an epoch stands in no log; then it is the one before. */
+static bool follows(const struct server *s, zxid_t fed, zxid_t before, zxid_t next) {
+    return next == fed + 1 || history_epochs_meet(s->history, fed, next) ||
+           (zxid_counter(fed) == 0 && before < fed && history_epochs_meet(s->history, before, next));
+}
+
+/* Why this piece cannot be sent; NULL = it can. */
+static const char *fault_of(const struct member *m) {
+    const struct reading *x = m->reading;
+    const struct logfeed_piece *p = &x->piece;
+    if (p->status == LOGFEED_FAILED)
+        return p->why;
+    if (p->count == 0)
+        return p->status == LOGFEED_REACHED && !x->begun ? "our own log has not come so far" : NULL;
+    if (follows(server_of(m->leader), m->fed, p->before, p->first))
+        return NULL;
+    return x->begun || p->before == m->fed ? "the logs lack transactions" : "what the learner has is not in the logs";
+}
+
+/* Once it is on its way to the learner it cannot be taken back, and what it got is in its log: next time it must not be given a
+ * hole, and not be sent here again (I12). */
+static void cannot_read(struct member *m, const char *why) {
+    struct reading *x = m->reading;
+    struct leader *l = m->leader;
+    if (x->begun) {
+        log_warn("learner %" PRId64 " cannot have what follows 0x%" PRIx64 " from the log files: %s", m->sid, (uint64_t)m->fed,
+                 why);
+        l->logs_lack = i64_max(l->logs_lack, m->fed);
+        drop(m, "what it lacks is neither in memory nor in the log files");
+        return;
+    }
+    log_info("learner %" PRId64 " is at 0x%" PRIx64 ", the log files do not do: %s", m->sid, (uint64_t)m->last_zxid, why);
+    m->reading = NULL;
+    reading_free(x);
+    begin_snapshot(m, -1);
+}
+
+static void reading_done(struct job *job) {
+    struct reading *x = CONTAINER_OF(job, struct reading, job);
+    struct member *m = x->owner;
+    x->busy = false;
+    if (m == NULL) {
+        reading_free(x);
+        return;
+    }
+    if (m->gone)
+        return;
+    hear(m);
+    const char *fault = fault_of(m);
+    if (fault != NULL) {
+        cannot_read(m, fault);
+        return;
+    }
+    if (x->piece.count != 0) {
+        if (!x->begun) {
+            server_of(m->leader)->metrics.log_diffs++;
+            announce(m, PACKET_DIFF, last_committed(server_of(m->leader)), "DIFF, from the log files");
+        }
+        x->begun = true;
+        send_bytes(m, &x->packets);
+        buf_clear(&x->packets);
+        m->fed = x->piece.last;
+    }
+    reading_go_on(m);
 }
 
 /* ------------------------------------------------------------------ sending a snapshot */
@@ -524,12 +712,11 @@ static void snapshot_sent(struct member *m) {
     jute_put_bytes(&b, SLICE_LIT("BenWasHere"));
     send_bytes(m, &b);
     buf_free(&b);
-    if (!history_reaches(s, m->snap_zxid)) {
-        drop(m, "what follows its snapshot is not in memory any more");
-        return;
-    }
-    begin_feed(m, m->snap_zxid);
     hear(m);
+    if (history_reaches(s, m->snap_zxid))
+        begin_feed(m, m->snap_zxid);
+    else
+        fell_behind(m, m->snap_zxid, "what follows its snapshot is not in memory any more");
 }
 
 static void sending_done(struct job *job) {
@@ -1010,6 +1197,11 @@ static void member_free(struct member *m) {
         if (!m->sending->busy)
             sending_free(m->sending);
     }
+    if (m->reading != NULL) {
+        m->reading->owner = NULL;
+        if (!m->reading->busy)
+            reading_free(m->reading);
+    }
     mem_free(m);
 }
 
@@ -1085,6 +1277,8 @@ static void check_members(struct leader *l) {
             drop(m, "it does not read");
         if (m->gone)
             member_free(m);
+        else if (m->state == MEMBER_LOG)
+            reading_go_on(m);
         else if (m->state == MEMBER_FEED)
             feed(m);
         else if (m->state == MEMBER_SNAP_WAIT)
@@ -1131,7 +1325,7 @@ struct monotime leader_next_wake(const struct leader *l) {
         wake.us = i64_min(wake.us, m->deadline.us);
         if (m->gone)
             return now_of(l).mono;
-        if (m->state == MEMBER_SNAP_WAIT || m->state == MEMBER_SNAP || m->state == MEMBER_FEED)
+        if (m->state >= MEMBER_SNAP_WAIT && m->state <= MEMBER_FEED)
             wake.us = i64_min(wake.us, now_of(l).mono.us + 5000);
     }
     return wake;

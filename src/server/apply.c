@@ -392,6 +392,8 @@ bool apply_payload(struct server *s, struct slice payload, struct request *r) {
     default:
         err = apply_op(&a, &t);
     }
+    if (s->history != NULL && zxid_epoch(a.h.zxid) > zxid_epoch(s->last_applied))
+        history_note_epoch(s->history, s->last_applied, a.h.zxid);
     if (a.h.zxid > s->last_applied)
         s->last_applied = a.h.zxid;
     if (s->history != NULL)

@@ -16,6 +16,10 @@ struct history {
     struct entry *ring;
     size_t cap, first, count;
     size_t bytes, max_bytes, min_count;
+    struct {
+        zxid_t last, next;
+    } epochs[HISTORY_EPOCHS];
+    size_t epochs_noted; /* ever */
 };
 
 struct history *history_new(size_t max_bytes, size_t min_count) {
@@ -95,6 +99,19 @@ size_t history_after(const struct history *h, zxid_t zxid) {
             low = middle + 1;
     }
     return low;
+}
+
+void history_note_epoch(struct history *h, zxid_t last, zxid_t next) {
+    size_t i = h->epochs_noted++ % HISTORY_EPOCHS;
+    h->epochs[i].last = last;
+    h->epochs[i].next = next;
+}
+
+bool history_epochs_meet(const struct history *h, zxid_t last, zxid_t next) {
+    for (size_t i = 0; i < size_min(h->epochs_noted, HISTORY_EPOCHS); i++)
+        if (h->epochs[i].last == last && h->epochs[i].next == next)
+            return true;
+    return false;
 }
 
 size_t history_bytes(const struct history *h) { return h->bytes + h->cap * sizeof *h->ring; }

@@ -25,4 +25,11 @@ struct slice history_payload(const struct history *h, size_t i);
 size_t history_after(const struct history *h, zxid_t zxid);
 size_t history_bytes(const struct history *h);
 
+/* How many ends of epochs are remembered, also when the transactions around them are not here any more. */
+#define HISTORY_EPOCHS 64
+/* The transaction that follows `last` is `next`, the first one of a later epoch. */
+void history_note_epoch(struct history *h, zxid_t last, zxid_t next);
+/* True if one was noted like this. Zxids alone do not tell whether something is missing between two epochs. */
+bool history_epochs_meet(const struct history *h, zxid_t last, zxid_t next);
+
 #endif

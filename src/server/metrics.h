@@ -182,6 +182,7 @@ struct metrics {
     uint64_t loop_turn_max_us; /* longest turn of the event loop */
     uint64_t turns;
     struct metric_basic fsync_us;
+    uint64_t log_diffs; /* of the DIFFs, those that began with the log files */
     /* refusals by hard quota, by top-level znode */
     struct metric_namespace {
         char *name;

@@ -22,6 +22,7 @@ struct testensemble {
     struct testserver *servers[TESTENSEMBLE_MAX + 1]; /* by sid */
     bool up[TESTENSEMBLE_MAX + 1];
     int64_t delay_ms;
+    size_t unsent; /* bytes that every link says it has not sent yet */
     /* What [from] sends to [to] is lost. Links that have lost something break when the cut is healed. */
     bool cut[TESTENSEMBLE_MAX + 1][TESTENSEMBLE_MAX + 1];
     unsigned shared; /* sends of bytes that go to several */

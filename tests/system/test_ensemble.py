@@ -204,6 +204,33 @@ class Dying(EnsembleTest):
         self.assertEqual([w.outages for w in load.writers], [0] * 4)
         self.assert_same_trees(e, load)
 
+    def test_members_that_were_away_get_the_log_files(self):
+        """They have missed more than the leader has in memory; no snapshot is sent, and writes go on."""
+        longer(90)
+        e = self.ensemble("zzzZ", {"logWindowBytes": 1000})
+        leader = e.start()
+        load = self.load(e, 3, SEED, members=[leader])
+        load.start()
+        load.go_on()
+        conn = self.connect(leader)
+        for count, member in enumerate((e.others(leader)[0], e[4]), 1):
+            self.connect(member).sync("/")
+            member.kill()
+            self.write_many(conn, "/many%d" % count)
+            before, snaps = len(leader.log()), leader.mntr()["zk_snap_count"]
+            member.start()
+            self.assertRegex(leader.said(before), r"learner %d is at 0x\w+, we are at 0x\w+: DIFF, from the log files" % member.id)
+            self.assertEqual(leader.mntr()["zk_snap_count"], snaps)
+            self.assertEqual(leader.mntr()["zk_zabra_log_diff_count"], str(count))
+            load.go_on()
+        load.stop()
+        self.assertEqual([w.outages for w in load.writers], [0] * 3)
+        self.assert_same_trees(e, load)
+        for m in e.members:
+            m.kill()
+        e.start()
+        self.assert_same_trees(e, load)
+
     def test_a_wiped_member_gets_a_snapshot(self):
         e = self.ensemble("zzzZ")
         leader = e.start()

@@ -273,6 +273,30 @@ class Losses(MixedTest):
         e.start()
         self.assert_same_trees(e, load)
 
+    def test_members_that_were_away_get_the_log_files(self):
+        """They have missed more than the leader has in memory."""
+        self.one_by_one(("jzz", "zjj"), self.log_files)
+
+    def log_files(self, kinds):
+        e = self.lead_by_3(kinds, {"logWindowBytes": 1000})
+        leader, learner = e[3], e[1]
+        conn = self.connect(leader, timeout=60000)
+        conn.create("/before")
+        self.connect(learner).sync("/")
+        for n, stop in enumerate((learner.stop, learner.kill), 1):
+            stop()
+            self.write_many(conn, "/many%d" % n)
+            before = len(learner.log())
+            learner.start()
+            self.synced_by(learner, "DIFF", before)
+            if not leader.java:
+                self.assertEqual(leader.mntr()["zk_zabra_log_diff_count"], str(n))
+                self.assertEqual(leader.mntr()["zk_snap_count"], "0")
+        conn.create("/after")
+        self.assert_same_trees(e)
+        learner.restart(crash=True)
+        self.assert_same_trees(e)
+
     def test_snapshots_of_a_changing_tree(self):
         """A Java leader sends its tree while sessions with ephemerals come and go: it is that of no one moment."""
         longer(90)

@@ -3,6 +3,8 @@
 #include "server/history.h"
 #include "server_help.h"
 
+#define Z(epoch, counter) zxid_make(epoch, counter)
+
 static struct history *h;
 
 static void setup(void) { h = history_new(1 << 20, 10); }
@@ -96,6 +98,26 @@ START_TEST(after) {
 }
 END_TEST
 
+START_TEST(epochs_that_meet) {
+    zxid_t last = Z(1, 7);
+    ck_assert(!history_epochs_meet(h, 0, 0));
+    history_note_epoch(h, last, Z(2, 1));
+    ck_assert(history_epochs_meet(h, last, Z(2, 1)));
+    ck_assert(!history_epochs_meet(h, last, Z(3, 1)));
+    ck_assert(!history_epochs_meet(h, last - 1, Z(2, 1)));
+    /* Also when the transactions are not here any more. */
+    add(Z(2, 1), 4);
+    add(Z(2, 3), 4);
+    history_clear(h);
+    ck_assert(history_epochs_meet(h, last, Z(2, 1)));
+    for (int64_t epoch = 2; epoch < 2 + HISTORY_EPOCHS; epoch++)
+        history_note_epoch(h, Z(epoch, 5), Z(epoch + 1, 1));
+    ck_assert(!history_epochs_meet(h, last, Z(2, 1)));
+    for (int64_t epoch = 2; epoch < 2 + HISTORY_EPOCHS; epoch++)
+        ck_assert(history_epochs_meet(h, Z(epoch, 5), Z(epoch + 1, 1)));
+}
+END_TEST
+
 int main(void) {
     Suite *suite = suite_create("history");
     TCase *tc = tcase_create("history");
@@ -105,6 +127,7 @@ int main(void) {
     tcase_add_test(tc, the_least_number_stays_however_large);
     tcase_add_test(tc, i14_no_doubles_and_no_holes);
     tcase_add_test(tc, after);
+    tcase_add_test(tc, epochs_that_meet);
     suite_add_tcase(suite, tc);
     return run_suite(suite);
 }

@@ -96,13 +96,16 @@ START_TEST(divergent_tail_is_forgotten) {
 }
 END_TEST
 
-/* No snapshot of ours reaches that far: the history that is kept is too short. */
-START_TEST(member_without_history_gets_a_snapshot) {
-    struct testensemble *e = testensemble_new(3, 0, (const char *[]){"logWindowBytes", "1", "snapCount", "100000", NULL});
+/* No snapshot of ours reaches that far: the history that is kept is too short. Then the log files help, if they may. */
+static void away_for_longer_than_the_window(const char *factor, bool snapshot) {
+    struct testensemble *e = testensemble_new(
+        3, 0, (const char *[]){"logWindowBytes", "1", "snapCount", "100000", "snapshotSizeFactor", factor, NULL});
     int leader = testensemble_elect(e);
     int away = leader == 1 ? 2 : 1;
-    testensemble_end(e, away, TESTSERVER_STOP);
     struct testclient *c = testensemble_client(e, leader);
+    put(e, c, "/before");
+    testensemble_run(e, 50);
+    testensemble_end(e, away, TESTSERVER_STOP);
     for (int i = 0; i < 1500; i++) {
         char path[24];
         snprintf(path, sizeof path, "/n%d", i);
@@ -112,7 +115,8 @@ START_TEST(member_without_history_gets_a_snapshot) {
     testensemble_elect(e);
     testensemble_run(e, 200);
     testensemble_expect_equal(e);
-    ck_assert_int_ge(e->servers[away]->server->good_snapshot, zxid_make(1, 1000));
+    ck_assert(snapshot == (e->servers[away]->server->good_snapshot >= zxid_make(1, 1000)));
+    ck_assert_uint_eq(e->servers[leader]->server->metrics.log_diffs, !snapshot);
     put(e, c, "/later");
     testensemble_run(e, 200);
     testensemble_end(e, away, TESTSERVER_POWER_LOSS);
@@ -122,6 +126,10 @@ START_TEST(member_without_history_gets_a_snapshot) {
     testensemble_expect_equal(e);
     testensemble_free(e);
 }
+
+START_TEST(member_without_history_gets_a_snapshot) { away_for_longer_than_the_window("-1", true); }
+END_TEST
+START_TEST(member_without_history_gets_the_logs) { away_for_longer_than_the_window("0.33", false); }
 END_TEST
 
 /* A snapshot that cannot be read when it has come: what was there before does not take its place. */
@@ -538,6 +546,6 @@ int main(void) {
     ADD(suite, "away", first_followers_have_a_history, long_history_is_fed_in_pieces, leader_stops_and_comes_back,
         leader_is_killed_and_comes_back, leader_loses_power_and_comes_back,
         divergent_tail_is_forgotten, wiped_voter_elects_nobody, wiped_voter_with_a_full_disk, member_without_history_gets_a_snapshot,
-        snapshot_that_cannot_be_read);
+        member_without_history_gets_the_logs, snapshot_that_cannot_be_read);
     return run_suite(suite);
 }

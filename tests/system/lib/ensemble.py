@@ -357,6 +357,13 @@ class EnsembleTest(unittest.TestCase):
         client.start(DEADLINE)
         return client
 
+    def write_many(self, conn, path, count=3000):
+        """So many changes of one node, which is made if need be: more than a short window holds (500)."""
+        conn.request(wire.create(path))
+        for n in range(0, count, 200):
+            self.assertFalse([r for r in conn.results(*[wire.set_data(path, b"%d" % i * 20) for i in range(n, n + 200)])
+                              if isinstance(r, int)])
+
     def wait_for(self, condition, timeout=DEADLINE, what="condition"):
         deadline = time.monotonic() + timeout
         while True:
