@@ -20,6 +20,12 @@ static void set_number(struct config *c, const char *name, uint64_t value, struc
     config_set(c, name, text, log);
 }
 
+/* In some runs so little history is kept in memory that the log files are needed. */
+static bool has_short_history(const struct sim *sim) {
+    struct rng rng = {sim->options.seed ^ 0x686973746f7279};
+    return rng_below(&rng, 2) == 0;
+}
+
 static void configure_member(struct sim_node *n, struct config *c, struct config_log *log) {
     struct rng *rng = &n->sim->rng;
     set_number(c, "initLimit", 10 + rng_below(rng, 20), log);
@@ -35,6 +41,8 @@ static void configure_member(struct sim_node *n, struct config *c, struct config
     if (rng_below(rng, 4) == 0)
         config_set(c, "enableEagerACLCheck", "true", log);
     set_number(c, "leader.ackLoggingFrequency", rng_below(rng, 5), log);
+    if (has_short_history(n->sim))
+        config_set(c, "snapshotSizeFactor", n->sid % 3 == 0 ? "0.9" : "0", log);
     c->server_id = n->sid;
 }
 
@@ -166,8 +174,11 @@ static void give_up_start(struct sim_node *n) {
     n->restart_us = sim_soon(sim, 5000, 200000);
 }
 
-/* Short enough that members that were away for a while need a snapshot. */
-static size_t history_count_min(struct sim *sim) { return 250 + (size_t)rng_below(&sim->rng, 250); }
+/* Short enough that members that were away for a while need a snapshot, or the log files. */
+static size_t history_count_min(struct sim *sim) {
+    size_t count = 250 + (size_t)rng_below(&sim->rng, 250);
+    return has_short_history(sim) ? count / 16 : count;
+}
 
 static void make_server(struct sim_node *n) {
     struct sim *sim = n->sim;
@@ -210,6 +221,7 @@ static void start(struct sim_node *n) {
     n->disk.clock_us = sim_now(sim);
     n->disk.calls = n->disk.crash_at = 0;
     n->dark = false;
+    n->log_diffs = 0;
     if (!sim->calm && rng_below(&sim->rng, 4) == 0 && sim_may(sim, FAULT_CRASH))
         n->disk.crash_at = 1 + rng_below(&sim->rng, 12);
     recover(n, &result);

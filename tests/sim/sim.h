@@ -157,6 +157,7 @@ struct sim_options {
     ENSEMBLE(roll_overs, "epochs that ended with their counter")                                                       \
     ENSEMBLE(step_downs, "step-downs")                                                                                 \
     ENSEMBLE(diffs, "DIFF")                                                                                            \
+    ENSEMBLE(log_diffs, "DIFF from log files")                                                                         \
     ENSEMBLE(truncs, "TRUNC")                                                                                          \
     ENSEMBLE(snaps, "SNAP")                                                                                            \
     ENSEMBLE(partitions, "partitions")                                                                                 \
@@ -344,6 +345,7 @@ struct sim_node {
     zxid_t tail;       /* the last transaction that it has given to its log */
     size_t account;    /* transactions of the model that it has applied, counted from the first; while served */
     zxid_t ordered;    /* the newest transaction of this leader that was looked at */
+    uint64_t log_diffs; /* that this process has counted */
     int64_t slow_until_us, refuses_until_us;
 };
 
