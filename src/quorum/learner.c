@@ -21,6 +21,8 @@
 /* Received and not written yet: above this the link is not read. */
 #define SNAP_QUEUE_BYTES (8u << 20)
 #define SNAP_CHUNK_BYTES (256u << 10)
+/* The same of history that waits for the log. */
+#define HISTORY_QUEUE_BYTES (8u << 20)
 
 static const char snap_signature[] = "\0\0\0\x0a" "BenWasHere";
 #define SNAP_SIGNATURE_BYTES (sizeof snap_signature - 1)
@@ -91,6 +93,7 @@ struct learner {
     bool config_comes; /* NEWLEADER had a configuration, which UPTODATE makes active */
     struct list *uncommitted; /* txn_link of the first proposal without its COMMIT, NULL = none */
     bool acks;        /* NEWLEADER was acknowledged */
+    bool held;        /* the link is not read until our disk has caught up */
     zxid_t snap_zxid;
     bool asks_for_snapshot;
     struct snapscan scan;
@@ -768,6 +771,12 @@ static bool busy(const struct learner *l) {
            l->state == LEARNER_RELOAD;
 }
 
+/* A leader sends what stands in its log files, which may be more than memory. */
+static bool is_flooded(const struct learner *l) {
+    const struct batch *waits = l->q->s->filling;
+    return l->state == LEARNER_SYNCING && waits != NULL && waits->data.len > HISTORY_QUEUE_BYTES;
+}
+
 static void heard(struct learner *l) {
     const struct config *c = l->q->s->config;
     int64_t ticks = l->acks ? c->sync_limit_ticks : c->init_limit_ticks;
@@ -778,7 +787,7 @@ static size_t on_received(struct link *link, const uint8_t *data, size_t len) {
     struct learner *l = link->owner;
     size_t pos = 0;
     heard(l);
-    while (pos < len && !l->q->leaving && !busy(l)) {
+    while (pos < len && !l->q->leaving && !busy(l) && !l->held) {
         if (l->state == LEARNER_SNAP) {
             pos += take_snapshot(l, data + pos, len - pos);
             continue;
@@ -796,6 +805,9 @@ static size_t on_received(struct link *link, const uint8_t *data, size_t len) {
         }
         take_packet(l, &p);
         pos += used;
+        l->held = !l->q->leaving && is_flooded(l);
+        if (l->held)
+            pause(l, true);
     }
     return pos;
 }
@@ -958,6 +970,12 @@ void learner_free(struct learner *l) {
 void learner_turn(struct learner *l) {
     struct now now = now_of(l);
     answer_synced(l);
+    if (l->held) {
+        heard(l);
+        l->held = is_flooded(l);
+        if (!l->held)
+            pause(l, false);
+    }
     if (l->state == LEARNER_RETRYING && mono_diff_us(now.mono, l->retry_at) >= 0)
         dial(l);
     else if (l->state == LEARNER_RELOAD_WAIT)

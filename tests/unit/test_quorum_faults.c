@@ -181,6 +181,45 @@ START_TEST(i3_newleader_waits_for_history) {
 END_TEST
 
 /* A crash at every call of the disk: currentEpoch says 2 only if all of the history is there; an ACK has left only then. */
+/* A leader with much history, and a slow disk here. */
+START_TEST(history_waits_for_the_disk) {
+    struct buf acl = BUF_INIT, b = BUF_INIT;
+    struct server *s;
+    start(NULL, 1);
+    discover(1);
+    s = server_at(1);
+    put_open_acl(&acl);
+    e->servers[1]->hold_log = true;
+    testpeer_send(p, PACKET_DIFF, 0, SLICE_NULL);
+    char *data = mem_calloc(1, 100000);
+    for (zxid_t z = Z(1, 1); z <= Z(1, 300); z++) {
+        char path[32];
+        snprintf(path, sizeof path, "/z%llx", (unsigned long long)z);
+        buf_clear(&b);
+        txn_header_put(&b, &(struct txn_header){.client_id = 1, .cxid = 1, .zxid = z, .time_ms = 5000, .type = OP_CREATE});
+        txn_record_put(&b, &(struct txn){.type = OP_CREATE, .path = slice_of(path), .data = {data, 100000},
+                                         .acl = buf_slice(&acl), .parent_cversion = (int32_t)zxid_counter(z)});
+        testpeer_send(p, PACKET_PROPOSAL, z, buf_slice(&b));
+        commit(z);
+        if (z % 10 == 0)
+            run(1);
+    }
+    mem_free(data);
+    buf_free(&acl);
+    buf_free(&b);
+    new_leader(1);
+    /* Longer than it would wait for a leader that says nothing. */
+    run(40000);
+    ck_assert_int_eq(quorum_at(1)->phase, QUORUM_LEARNING);
+    ck_assert_int_lt(s->last_prepared, Z(1, 200));
+    ck_assert_int_gt(s->last_prepared, Z(1, 50));
+    e->servers[1]->hold_log = false;
+    expect_ack(Z(1, 0));
+    ck_assert_int_eq(s->logged, Z(1, 300));
+    up_to_date(1);
+}
+END_TEST
+
 START_TEST(i5_current_epoch_moves_last) {
     bool crashed = true, acked;
     int round = 0;
@@ -984,7 +1023,7 @@ int main(void) {
     Suite *suite = suite_create("quorum_faults");
     ADD_ENSEMBLE(suite, "discovery", i6_accepted_epoch_is_durable_before_ackepoch, i6_older_epoch_is_refused,
         i7_same_epoch_is_not_promised_twice);
-    ADD_ENSEMBLE(suite, "newleader", i3_newleader_waits_for_history, i5_current_epoch_moves_last,
+    ADD_ENSEMBLE(suite, "newleader", i3_newleader_waits_for_history, history_waits_for_the_disk, i5_current_epoch_moves_last,
         i13_up_to_date_comes_not_before_newleader_is_done, i3_newleader_of_another_epoch);
     ADD_ENSEMBLE(suite, "stream", i1_acks_follow_the_sync_in_order, i1_commit_before_own_sync, i12_gap_ends_the_role,
         i12_epoch_begins_with_one, i12_proposal_of_a_later_epoch, i12_repeated_proposal_is_not_logged_again,
