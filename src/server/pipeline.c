@@ -376,6 +376,8 @@ void server_synced(struct server *s, struct request *r) {
         request_done(s, r);
     else
         request_run_reads(s, r->conn);
+    /* Nothing need be applied for a long time. */
+    server_resume_paused(s);
 }
 
 static zxid_t refusal_zxid(const struct server *s, const struct request *r) {

@@ -338,6 +338,24 @@ END_TEST
 START_TEST(sync_with_a_write_behind_it_on_a_follower) { sync_then_write(a_follower); }
 END_TEST
 
+/* More than a member takes at a time, and nothing else happens. */
+static void many_syncs(int (*member)(int leader)) {
+    struct testensemble *e = testensemble_new(3, 0, (const char *[]){"globalOutstandingLimit", "1", NULL});
+    struct testclient *c = testensemble_client(e, member(testensemble_elect(e)));
+    for (int i = 0; i < 20; i++) {
+        jute_put_bytes(testclient_request(c, OP_SYNC), SLICE_LIT("/"));
+        testclient_end(c);
+    }
+    for (int i = 0; i < 20; i++)
+        ck_assert_int_eq(testensemble_reply(e, c).err, ZK_OK);
+    testensemble_free(e);
+}
+
+START_TEST(many_syncs_on_the_leader) { many_syncs(the_leader); }
+END_TEST
+START_TEST(many_syncs_on_a_follower) { many_syncs(a_follower); }
+END_TEST
+
 /* Clients go, and the role ends, with syncs under way. */
 START_TEST(syncs_that_are_never_answered) {
     for (int round = 0; round < 12; round++) {
@@ -541,6 +559,7 @@ int main(void) {
     ADD(suite, "serve", three_elect_and_serve, observers_follow, large_proposals_are_shared, sync_sees_what_was_written_elsewhere,
         followers_sleep_while_sessions_are_due, session_that_was_never_made,
         sync_with_a_write_behind_it_on_the_leader, sync_with_a_write_behind_it_on_a_follower,
+        many_syncs_on_the_leader, many_syncs_on_a_follower,
         syncs_that_are_never_answered, deposed_leader_confirms_no_sync, silent_leader_is_replaced_in_time,
         configuration_gets_a_version, session_moves_between_members);
     ADD(suite, "away", first_followers_have_a_history, long_history_is_fed_in_pieces, leader_stops_and_comes_back,
