@@ -18,6 +18,8 @@
 #define LOOK_INTERVAL_MS 1000
 /* Between snapshots that are taken because the disk is full. */
 #define RESCUE_INTERVAL_MS 60000
+/* With retention on, a disk that is still full after so long is full of other things than our own old files. */
+#define RESCUE_TIME_MS 5000
 
 /* One look at the disk: orders and findings. The job's own while it is under way. */
 struct look {
@@ -46,10 +48,13 @@ struct diskguard {
     bool has_ballast;
     int64_t free_log, free_snap; /* as last seen; -1 = not known */
     bool critical;
+    bool missed; /* space was missing where it was needed, since then there was never enough */
+    struct monotime critical_since;
     uint64_t looks_begun, looks_done, look_wanted; /* numbers: what the wanted one saw is needed to go on */
 
     /* a snapshot against a full disk */
     enum rescue rescue;
+    enum server_state state; /* in which it was begun */
     bool no_roll; /* there is no space even for an empty log */
     zxid_t roll_from;
     struct monotime next_rescue;
@@ -96,6 +101,12 @@ bool diskguard_critical(const struct server *s) { return s->diskguard->critical;
 
 static bool purge_enabled(const struct config *c) { return c->autopurge_purge_interval_hours > 0; }
 
+bool diskguard_hopeless(const struct server *s) {
+    const struct diskguard *g = s->diskguard;
+    int64_t patience_us = purge_enabled(s->config) ? RESCUE_TIME_MS * INT64_C(1000) : 0;
+    return g->critical && mono_diff_us(s->now.mono, g->critical_since) >= patience_us;
+}
+
 /* Below this much free space (besides the ballast) growing writes are refused; the way back needs twice as much. */
 static int64_t critical_mark(const struct server *s) { return s->config->disk_reserve_bytes; }
 
@@ -106,7 +117,7 @@ static bool snapshot_pays(const struct diskguard *g) { return g->logged_bytes > 
 static int64_t mark_now(const struct diskguard *g) {
     const struct server *s = g->s;
     int64_t mark = critical_mark(s);
-    if (mark <= 0 || !s->env.same_dir || !purge_enabled(s->config) || !s->role->standalone)
+    if (mark <= 0 || !s->env.same_dir || !purge_enabled(s->config))
         return mark;
     if (snapshotter_busy(s))
         return mark + snapshotter_bytes_to_come(s);
@@ -125,6 +136,7 @@ static void become_critical(struct diskguard *g) {
     log_error("only %lld bytes are left on the log's disk: growing writes are refused, reads and deletes go on",
               (long long)g->free_log);
     g->critical = true;
+    g->critical_since = g->s->now.mono;
     diskguard_purge_soon(g->s);
 }
 
@@ -225,7 +237,7 @@ static void look_done(struct job *job) {
     s->log_dir_bytes = l->log_bytes;
     s->data_dir_bytes = l->snap_bytes;
     if (mark <= 0 || g->free_log < 0) {
-        g->critical = g->critical && s->disk_full;
+        g->critical = g->missed = g->critical && s->disk_full;
         return;
     }
     int64_t wanted = i64_max(g->critical ? 2 * mark : mark, mark_now(g));
@@ -237,6 +249,7 @@ static void look_done(struct job *job) {
         g->next_look = s->now.mono; /* for the ballast */
     }
     g->critical = critical;
+    g->missed = g->missed && critical;
     if (!critical && !g->has_ballast && g->free_log > 3 * mark)
         g->want_ballast = true;
 }
@@ -253,14 +266,16 @@ void diskguard_start(struct server *s) {
 
 void diskguard_no_space(struct server *s) {
     struct diskguard *g = s->diskguard;
-    if (!g->critical)
+    if (!g->critical) {
         log_error("the log's disk is full: giving up the reserve of %lld bytes; growing writes are refused",
                   (long long)s->config->disk_reserve_bytes);
-    g->critical = true;
+        g->critical_since = s->now.mono;
+    }
+    g->critical = g->missed = true;
     g->drop_ballast = true;
     g->next_look = s->now.mono;
     diskguard_purge_soon(s);
-    if (g->rescue != RESCUE_NONE) {
+    if (g->rescue == RESCUE_ROLL) {
         g->rescue = RESCUE_NONE;
         g->no_roll = !g->has_ballast;
         g->next_rescue = mono_add_ms(s->now.mono, LOOK_INTERVAL_MS);
@@ -268,6 +283,12 @@ void diskguard_no_space(struct server *s) {
 }
 
 /* ------------------------------------------------------------------ retention */
+
+/* Between two roles nothing is removed: what the tree holds may have to be taken back (E27). But without space there will be no
+ * other role; should it come to that, the next leader's snapshot takes the place of ours. */
+static bool may_remove(const struct diskguard *g) {
+    return g->s->state == SERVER_RUNNING || (g->s->state == SERVER_WAITING && g->missed);
+}
 
 void diskguard_purge_soon(struct server *s) {
     s->diskguard->purge_wanted = true;
@@ -297,8 +318,8 @@ static void purge_over(struct diskguard *g) {
 static void purge_done(struct job *job) {
     struct diskguard *g = CONTAINER_OF(job, struct diskguard, purge_job);
     g->purging = false;
-    if (g->plan_err == 0 && g->s->state == SERVER_WAITING) {
-        retention_plan_free(&g->plan); /* the role has ended meanwhile (E27): another time */
+    if (g->plan_err == 0 && g->s->state == SERVER_WAITING && !may_remove(g)) {
+        retention_plan_free(&g->plan); /* the role has ended meanwhile: another time */
         g->purge_wanted = true;
         return;
     }
@@ -335,11 +356,14 @@ static bool snapshot_fits(const struct diskguard *g, int64_t more) {
 
 static int64_t ballast_bytes(const struct diskguard *g) { return g->has_ballast ? critical_mark(g->s) : 0; }
 
-/* Soon a snapshot would not fit any more. */
+/* Soon a snapshot would not fit any more. A member of an ensemble cannot slow down the others meanwhile, so it begins when as much
+ * is left as has been logged. */
 static bool low(const struct diskguard *g) {
     const struct server *s = g->s;
-    return s->env.same_dir && g->free_log >= 0 && snapshot_pays(g) &&
-           g->free_log < 2 * critical_mark(s) + snapshotter_size_needed(s);
+    int64_t mark = 2 * critical_mark(s) + snapshotter_size_needed(s);
+    if (!s->role->standalone)
+        mark = i64_max(mark, g->logged_bytes);
+    return s->env.same_dir && g->free_log >= 0 && snapshot_pays(g) && g->free_log < mark;
 }
 
 static void rescue_begin(struct diskguard *g) {
@@ -363,12 +387,26 @@ static void rescue_begin(struct diskguard *g) {
         s->roll_next = true;
 }
 
-/* Has everything up to the new log been applied? Then a snapshot of now needs nothing older. */
+/* Is there a new log? A member of an ensemble begins it with the next transaction, whose zxid nobody knows before; a leader that
+ * refuses what grows may have to wait long for one, so it makes one that does nothing. */
+static bool rolled(struct diskguard *g) {
+    struct server *s = g->s;
+    if (s->log_first != g->roll_from)
+        return true;
+    if (s->role->standalone)
+        return pipeline_roll(s);
+    if (s->role->orders && list_empty(&s->outstanding))
+        prepare_error(s, request_new(s, NULL, REQUEST_WRITE, 0, OP_ERROR, 0), ZK_QUOTA_EXCEEDED);
+    return false;
+}
+
+/* Has everything up to the new log been applied? Then a snapshot of now needs nothing older. What a member may still have to take
+ * back is not applied, and stays in the logs. */
 static bool rescue_rolled(struct diskguard *g) {
     struct server *s = g->s;
-    if (s->disk_full || g->no_roll) /* what is older than the last log can go all the same */
+    if (s->disk_full || g->no_roll || s->state == SERVER_WAITING) /* what is older than the last log can go all the same */
         return true;
-    return (s->log_first != g->roll_from || pipeline_roll(s)) && s->last_applied + 1 >= s->log_first;
+    return rolled(g) && s->last_applied + 1 >= s->log_first;
 }
 
 /* The ballast makes room if that is needed; then another look tells how much. */
@@ -413,7 +451,7 @@ static void rescue_turn(struct diskguard *g) {
 /* What a purge on a full disk shall yield: the end of the emergency, and room for the next snapshot. */
 static void purge_for_space(const struct diskguard *g, struct retention_options *o) {
     const struct server *s = g->s;
-    if (!s->role->standalone || !g->critical || g->free_log < 0)
+    if (!g->critical || g->free_log < 0)
         return;
     o->need_bytes = i64_max(2 * critical_mark(s), 1) - g->free_log;
     if (o->need_bytes > 0 || !snapshot_fits(g, 0))
@@ -440,10 +478,14 @@ void diskguard_turn(struct server *s) {
         look_prepare(g);
         s->env.job_submit(s->env.ctx, &g->look.job);
     }
-    if (!purge_enabled(s->config) || s->state != SERVER_RUNNING)
+    if (g->state != s->state) { /* what was under way has been given up */
+        g->state = s->state;
+        g->rescue = RESCUE_NONE;
+        g->next_rescue = s->now.mono;
+    }
+    if (!purge_enabled(s->config) || !may_remove(g))
         return;
-    if (s->role->standalone) /* a member of an ensemble may still have to take back what it has logged */
-        rescue_turn(g);
+    rescue_turn(g);
     if (g->critical && !look_fresh(g))
         return;
     if (!g->purging && g->removals_pending == 0 && (g->purge_wanted || mono_diff_us(g->next_purge, s->now.mono) <= 0))

@@ -23,8 +23,11 @@ struct server_memory server_memory(const struct server *s) {
     return m;
 }
 
+/* A learner has to log what the others take, whatever it refuses itself: it is for the leader to say. */
+static bool disk_refuses(const struct server *s) { return s->role->orders && (s->disk_full || diskguard_critical(s)); }
+
 bool server_refuses_growth(const struct server *s) {
-    if (s->disk_full || diskguard_critical(s))
+    if (disk_refuses(s))
         return true;
     return s->config->maxmemory_bytes > 0 && server_memory(s).total > (uint64_t)s->config->maxmemory_bytes;
 }
@@ -258,7 +261,7 @@ bool request_op_grows(int32_t op) {
 bool request_grows(const struct server *s, int32_t op, struct slice body) {
     if (op == OP_MULTI)
         return prepare_multi_any(body, request_op_grows);
-    if (op != OP_SET_DATA || s->disk_full || diskguard_critical(s))
+    if (op != OP_SET_DATA || disk_refuses(s))
         return request_op_grows(op);
     struct jute_in in = jute_in(body.data, body.len);
     struct slice path = jute_bytes_not_null(&in), data = jute_bytes(&in);
@@ -315,7 +318,7 @@ static void handle_write(struct server *s, struct conn *c, int32_t xid, int32_t 
         uint64_t suppressed;
         if (log_limit_pass(&s->refuse_limit, s->now.mono.us, 10000000, &suppressed))
             log_warn("growing writes are refused: %s (%llu more since the last such line)",
-                     s->disk_full || diskguard_critical(s) ? "the disk is full" : "maxmemory is reached",
+                     disk_refuses(s) ? "the disk is full" : "maxmemory is reached",
                      (unsigned long long)suppressed);
         refuse(s, c, xid, op, ZK_QUOTA_EXCEEDED);
         return;

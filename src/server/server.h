@@ -299,6 +299,8 @@ bool diskguard_busy(const struct server *s);
 int64_t diskguard_free_bytes(const struct server *s, enum disk_dir dir);
 /* Space is so short that growing writes must be refused. */
 bool diskguard_critical(const struct server *s);
+/* The same, and the server cannot help itself. */
+bool diskguard_hopeless(const struct server *s);
 /* The files of the log take up so many bytes more, in a new file or not. */
 void diskguard_log_grew(struct server *s, int64_t bytes, bool new_file);
 /* So many bytes of a snapshot are on their way to the disk. */

@@ -192,9 +192,13 @@ static void publish(struct snapshotter *p) {
     p->s->env.log_submit(p->s->env.ctx, &p->publish);
 }
 
-/* S7. In an ensemble a transaction can be applied before it is in our own log. */
+/* S7. In an ensemble a transaction can be applied before it is in our own log. When that waits for space, the snapshot may be
+ * what makes it: a quorum has what stands in it, and what the log still lacks will follow where the log ends. */
 static void publish_if_logged(struct snapshotter *p) {
-    if (!p->finished || p->s->logged < p->zxid)
+    const struct server *s = p->s;
+    bool logged = s->logged >= p->zxid;
+    bool instead = s->quorum != NULL && s->disk_full && p->zxid <= s->committed;
+    if (!p->finished || (!logged && !instead))
         return;
     p->finished = false;
     publish(p);

@@ -102,7 +102,11 @@ struct testserver *testserver_new_member(const char *const *options, struct test
 }
 
 bool testserver_start(struct testserver *ts) {
-    struct env env = {.ctx = ts, .disk = &ts->disk.disk, .log_submit = submit_log, .job_submit = submit_job};
+    struct env env = {.ctx = ts,
+                      .disk = &ts->disk.disk,
+                      .same_dir = ts->disk.same_dir,
+                      .log_submit = submit_log,
+                      .job_submit = submit_job};
     struct logwriter_options options = {.prealloc_bytes = ts->config.prealloc_kib * 1024,
                                         .force_sync = ts->config.force_sync,
                                         .side_file_interval_us = 1000000};
