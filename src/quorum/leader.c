@@ -25,6 +25,9 @@
 /* Fewer bytes are cheaper copied than shared. */
 #define SHARED_BYTES 2048
 #define PING_WAITING 0 /* zxid of pings before UPTODATE; the answer repeats it */
+/* A leader that leaves because of its disk lets the others elect one of theirs, and does not do so again for a while. */
+#define HAND_OVER_REST_MS 2000
+#define HAND_OVER_INTERVAL_MS 60000
 
 enum member_state {
     MEMBER_HELLO,      /* nothing was heard yet */
@@ -123,6 +126,8 @@ struct leader {
     struct monotime serving_since;
     struct list *uncommitted; /* txn_link of the first proposal without a quorum, NULL = none */
     zxid_t own_acked;         /* what our own log has synced */
+    zxid_t lag_zxid; /* as in struct member, for our own log */
+    struct monotime lag_since;
     struct monotime next_ping;
     bool odd_ping;
     uint64_t round;        /* of pings: the last one begun */
@@ -851,6 +856,10 @@ static void leader_proposed(struct server *s, struct request *r) {
         s->metrics.proposal_min = s->metrics.proposal_last;
     if (s->metrics.proposal_last > s->metrics.proposal_max)
         s->metrics.proposal_max = s->metrics.proposal_last;
+    if (l->lag_zxid == 0) {
+        l->lag_zxid = r->zxid;
+        l->lag_since = s->now.mono;
+    }
     LIST_FOREACH(m, &l->members, struct member, link_in_leader) {
         if (!m->streams || m->observer)
             continue;
@@ -887,6 +896,8 @@ static void leader_logged(struct server *s, zxid_t zxid) {
         return;
     note_latency(l, s->quorum->sid, l->own_acked, zxid);
     l->own_acked = zxid;
+    if (zxid >= l->lag_zxid)
+        l->lag_zxid = 0;
     try_commit(l);
 }
 
@@ -1254,24 +1265,43 @@ void leader_supporter_looking(struct leader *l, int64_t sid) {
     quorum_leave(q, "voter %" PRId64 " looks for a leader again (leader.maxTimeToWaitForEpoch)", sid);
 }
 
-static bool heard_from_quorum(const struct leader *l) {
+static bool heard_from_quorum(const struct leader *l, bool with_us) {
     struct voter_set set = {0};
     struct member *m;
-    voter_set_add(l->q, &set, l->q->sid);
+    if (with_us)
+        voter_set_add(l->q, &set, l->q->sid);
     LIST_FOREACH(m, &l->members, struct member, link_in_leader)
         if (!m->gone && !m->observer && m->state >= MEMBER_SYNCED)
             voter_set_add(l->q, &set, m->sid);
     return voter_set_is_quorum(l->q, &set);
 }
 
+static int64_t lag_limit_us(const struct leader *l) {
+    return quorum_ticks_ms(l->q, server_of(l)->config->sync_limit_ticks) * 1000;
+}
+
+/* Commits need no disk of ours, but memory holds what it does not take; and without space we refuse in everybody's name what
+ * grows. If the others can do without us, one of them leads better. */
+static void hand_over(struct leader *l) {
+    struct quorum *q = l->q;
+    struct monotime now = now_of(l).mono;
+    bool slow = l->lag_zxid != 0 && mono_diff_us(now, l->lag_since) > lag_limit_us(l);
+    if ((!slow && !diskguard_hopeless(q->s)) || !heard_from_quorum(l, false))
+        return;
+    if (q->handed_over.us != 0 && mono_diff_us(now, q->handed_over) < HAND_OVER_INTERVAL_MS * INT64_C(1000))
+        return; /* perhaps theirs is no better */
+    q->handed_over = now;
+    quorum_stand_back(q, HAND_OVER_REST_MS);
+    quorum_leave(q, "our disk is %s, and the others can do without it", slow ? "too slow" : "full");
+}
+
 static void check_members(struct leader *l) {
     struct monotime now = now_of(l).mono;
-    int64_t lag_limit_us = quorum_ticks_ms(l->q, server_of(l)->config->sync_limit_ticks) * 1000;
     struct member *m;
     LIST_FOREACH(m, &l->members, struct member, link_in_leader) {
         if (!m->gone && mono_diff_us(now, m->deadline) >= 0)
             drop(m, "nothing was heard from it");
-        if (!m->gone && m->state >= MEMBER_SYNCED && m->lag_zxid != 0 && mono_diff_us(now, m->lag_since) > lag_limit_us)
+        if (!m->gone && m->state >= MEMBER_SYNCED && m->lag_zxid != 0 && mono_diff_us(now, m->lag_since) > lag_limit_us(l))
             drop(m, "it does not acknowledge");
         if (m->streams && unsent(m) > UNSENT_MAX)
             drop(m, "it does not read");
@@ -1298,7 +1328,7 @@ static void tick(struct leader *l) {
         return;
     begin_round(l);
     l->odd_ping = !l->odd_ping;
-    if (!l->odd_ping && !heard_from_quorum(l))
+    if (!l->odd_ping && !heard_from_quorum(l, true))
         quorum_leave(q, "no quorum of synced followers is left");
 }
 
@@ -1309,6 +1339,8 @@ void leader_turn(struct leader *l) {
         return;
     }
     tick(l);
+    if (l->serving)
+        hand_over(l);
     if (l->round_wanted && !l->q->leaving)
         begin_round(l);
     answer_syncs(l);

@@ -23,6 +23,8 @@
 #define SNAP_CHUNK_BYTES (256u << 10)
 /* The same of history that waits for the log. */
 #define HISTORY_QUEUE_BYTES (8u << 20)
+/* Before a snapshot that did not fit on the disk is asked for again. */
+#define SNAP_NO_SPACE_REST_MS 5000
 
 static const char snap_signature[] = "\0\0\0\x0a" "BenWasHere";
 #define SNAP_SIGNATURE_BYTES (sizeof snap_signature - 1)
@@ -389,6 +391,8 @@ static void receiving_done(struct job *job) {
     if (l->q->leaving)
         return;
     if (r->err != 0) {
+        if (r->err == -ENOSPC || r->err == -EDQUOT)
+            quorum_stand_back(l->q, SNAP_NO_SPACE_REST_MS);
         quorum_leave(l->q, "the leader's snapshot cannot be written: %s", strerror(-r->err));
         return;
     }

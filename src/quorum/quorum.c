@@ -16,6 +16,9 @@
 #include "store/rewind.h"
 
 #define CONFIG_BYTES_MAX (1 << 20)
+/* After a role that ended for lack of space. */
+#define NO_SPACE_REST_MS 1000
+#define CONFIG_AGAIN_MS 1000
 #define SWAP_POINTERS(a, b)                                                                                            \
     do {                                                                                                               \
         struct qconfig *swap_ = (a);                                                                                   \
@@ -40,6 +43,14 @@ bool voter_set_is_quorum(const struct quorum *q, const struct voter_set *v) {
            (q->last_seen->version <= q->committed->version || qconfig_is_quorum(q->last_seen, v->last_seen));
 }
 
+void quorum_stand_back(struct quorum *q, int64_t ms) { q->stand_back_ms = i64_max(q->stand_back_ms, ms); }
+
+/* For small files. */
+static void reserve_is_needed(struct quorum *q) {
+    if (q->s->env.same_dir) /* else it lies on another disk */
+        diskguard_no_space(q->s);
+}
+
 /* ------------------------------------------------------------------ configurations */
 
 /* Where a member keeps a configuration that is newer than the one in its zoo.cfg. */
@@ -53,13 +64,20 @@ struct config_write {
 
 static void config_written(struct log_cmd *cmd) {
     struct config_write *w = CONTAINER_OF(cmd, struct config_write, cmd);
-    if (cmd->err != 0)
-        server_fail(w->q->s, "%s could not be written: %s", CONFIG_NAME, strerror(-cmd->err));
+    struct quorum *q = w->q;
+    if (cmd->err == -ENOSPC) {
+        log_warn("there is no space for %s: it is tried again", CONFIG_NAME);
+        reserve_is_needed(q);
+        q->config_due = true;
+        q->config_at = mono_add_ms(q->s->now.mono, CONFIG_AGAIN_MS);
+    } else if (cmd->err != 0) {
+        server_fail(q->s, "%s could not be written: %s", CONFIG_NAME, strerror(-cmd->err));
+    }
     buf_free(&w->text);
     mem_free(w);
 }
 
-static void save_config(struct quorum *q) {
+static void write_config(struct quorum *q) {
     struct config_write *w = mem_calloc(1, sizeof *w);
     w->q = q;
     qconfig_text(q->committed, &w->text);
@@ -70,6 +88,17 @@ static void save_config(struct quorum *q) {
     w->cmd.content = w->text.data;
     w->cmd.content_size = w->text.len;
     server_order(q->s, &w->cmd);
+}
+
+static void write_config_again(struct quorum *q) {
+    if (!q->config_due || mono_diff_us(q->config_at, q->s->now.mono) > 0)
+        return;
+    q->config_due = false;
+    write_config(q);
+}
+
+static void save_config(struct quorum *q) {
+    write_config(q);
     if (q->s->env.config_active != NULL)
         q->s->env.config_active(q->s->env.ctx, q->committed);
 }
@@ -214,8 +243,11 @@ static void epoch_written(struct log_cmd *cmd) {
     bool current = w->generation == q->generation && !q->leaving;
     if (cmd->err == -ENOSPC) {
         /* The file is what it was, and so nothing was promised. */
-        if (current)
+        reserve_is_needed(q);
+        if (current) {
+            quorum_stand_back(q, NO_SPACE_REST_MS);
             quorum_leave(q, "there is no space for %s", cmd->name);
+        }
     } else if (cmd->err != 0) {
         server_fail(q->s, "%s could not be written: %s", cmd->name, strerror(-cmd->err));
     } else {
@@ -396,7 +428,8 @@ static void slow_down(struct quorum *q) {
     /* Observers leave the voters alone while these elect. */
     if (quorum_observer(q) && q->appointed == -1)
         delay_ms = i64_max(delay_ms, (int64_t)rng_below(&q->s->rng, (uint64_t)q->s->config->observer_election_delay_ms));
-    q->look_at = mono_add_ms(q->s->now.mono, delay_ms);
+    q->look_at = mono_add_ms(q->s->now.mono, i64_max(delay_ms, q->stand_back_ms));
+    q->stand_back_ms = 0;
 }
 
 static void leave_role(struct quorum *q) {
@@ -433,6 +466,7 @@ static void marking_done(struct log_cmd *cmd) {
     struct quorum *q = m->q;
     if (cmd->err == -ENOSPC && m->marks) {
         /* It is tried again. No epoch is written before, so a new start will find nothing, as this one did. */
+        reserve_is_needed(q);
         q->mark_due = true;
         q->look_at = mono_add_ms(q->s->now.mono, DISK_AGAIN_MS);
         if (q->leader != NULL || q->learner != NULL)
@@ -479,6 +513,8 @@ void quorum_reload_later(struct quorum *q, struct reload *r) {
     if (log_limit_pass(&q->s->full_limit, q->s->now.mono.us, 10000000, &suppressed))
         log_warn("there is no space to bring the history to 0x%" PRIx64 ": it is tried again", (uint64_t)r->zxid);
     reload_free(r);
+    reserve_is_needed(q);
+    q->s->half_reloaded = true;
     q->reload = r;
     q->reload_at = mono_add_ms(q->s->now.mono, DISK_AGAIN_MS);
 }
@@ -488,6 +524,7 @@ static void reload_again(struct quorum *q) {
     if (r == NULL || mono_diff_us(q->reload_at, q->s->now.mono) > 0)
         return;
     q->reload = NULL;
+    q->s->half_reloaded = false;
     reload_submit(r);
 }
 
@@ -638,6 +675,7 @@ void quorum_turn(struct quorum *q) {
     if (s->state == SERVER_STOPPING || s->state == SERVER_FAILED)
         return;
     reload_again(q);
+    write_config_again(q);
     mesh_tick(q->mesh, s->now);
     election_tick(q->election, s->now);
     if (q->leader != NULL && !q->leaving)
@@ -661,8 +699,12 @@ struct monotime quorum_next_wake(const struct quorum *q) {
     wake.us = i64_min(wake.us, election_deadline(q->election).us);
     if (q->reload != NULL)
         wake.us = i64_min(wake.us, q->reload_at.us);
-    if (q->leaving || q->phase == QUORUM_SETTLING || q->decided)
+    if (q->config_due)
+        wake.us = i64_min(wake.us, q->config_at.us);
+    if (q->leaving || q->decided)
         wake.us = i64_min(wake.us, q->s->now.mono.us + 1000);
+    else if (q->phase == QUORUM_SETTLING)
+        wake.us = i64_min(wake.us, i64_max(q->look_at.us, q->s->now.mono.us + 1000));
     if (q->leader != NULL)
         wake.us = i64_min(wake.us, leader_next_wake(q->leader).us);
     if (q->learner != NULL)

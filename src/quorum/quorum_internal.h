@@ -32,6 +32,10 @@ struct quorum {
     bool served;         /* it had begun to serve */
     int fruitless;       /* roles in a row that had not */
     struct monotime look_at; /* after these, not sooner */
+    int64_t stand_back_ms;   /* nor within this time after the end of the role: others can do better */
+    struct monotime handed_over; /* when a leader last left because of its disk; 0 = never */
+    bool config_due;         /* there was no space for the file of the configuration: again at config_at */
+    struct monotime config_at;
     int64_t epoch_heard; /* the newest that a learner of ours has accepted, though not from us */
     struct leader *leader;
     struct learner *learner;
@@ -57,6 +61,8 @@ struct quorum {
 
 /* The role has failed or ended: logged with the reason, carried out by the next quorum_turn. */
 void quorum_leave(struct quorum *q, const char *fmt, ...) PRINTF_LIKE(2, 3);
+/* When this role ends, others get so much time to elect one of theirs. */
+void quorum_stand_back(struct quorum *q, int64_t ms);
 /* Writes an epoch file (EPOCH_ACCEPTED or EPOCH_CURRENT); done is called once it is durable, unless the role has ended. */
 void quorum_write_epoch(struct quorum *q, const char *name, int64_t epoch, void (*done)(struct quorum *q));
 /* The history of this epoch is ours: what we tell those who look for a leader. */

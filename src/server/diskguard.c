@@ -287,7 +287,9 @@ void diskguard_no_space(struct server *s) {
 /* Between two roles nothing is removed: what the tree holds may have to be taken back (E27). But without space there will be no
  * other role; should it come to that, the next leader's snapshot takes the place of ours. */
 static bool may_remove(const struct diskguard *g) {
-    return g->s->state == SERVER_RUNNING || (g->s->state == SERVER_WAITING && g->missed);
+    const struct server *s = g->s;
+    bool stuck = s->state == SERVER_WAITING && g->missed && s->role == &role_looking && s->orders_pending == 0 && !s->half_reloaded;
+    return s->state == SERVER_RUNNING || stuck;
 }
 
 void diskguard_purge_soon(struct server *s) {

@@ -102,6 +102,7 @@ struct server {
     int64_t log_bytes_since_snapshot, snapshot_at_bytes;
     int64_t log_file_size, log_padding; /* of the current log; and what of it is reserved behind the entries */
     zxid_t log_first;      /* zxid in the name of the newest log that this process made; 0 = none yet */
+    bool half_reloaded;    /* there was no space to bring the history to where it is to end: the tree is not what the disk holds */
     bool disk_full;        /* the last append found no space: its batch is tried again from time to time */
     struct monotime disk_retry;
     unsigned no_space_tries;

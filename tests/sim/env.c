@@ -111,7 +111,11 @@ static void job_submit(void *ctx, struct job *job) {
 }
 
 struct env sim_env(struct sim_node *n) {
-    return (struct env){.ctx = n, .disk = &n->disk.disk, .log_submit = log_submit, .job_submit = job_submit};
+    return (struct env){.ctx = n,
+                        .disk = &n->disk.disk,
+                        .same_dir = n->disk.same_dir,
+                        .log_submit = log_submit,
+                        .job_submit = job_submit};
 }
 
 /* ------------------------------------------------------------------ breaking the rules */

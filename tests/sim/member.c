@@ -4,6 +4,7 @@
 #include <stdio.h>
 
 #include "base/mem.h"
+#include "quorum/quorum_internal.h"
 #include "server/history.h"
 #include "sim/sim.h"
 
@@ -241,6 +242,7 @@ void sim_member_account(struct sim_node *n) {
     n->looked = looks;
     bool serves = s->state == SERVER_RUNNING, leads = serves && s->role->orders;
     sim->counters->step_downs += n->led && !leads;
+    sim->counters->hand_overs += n->led && !leads && s->quorum->handed_over.us == s->now.mono.us;
     if (serves) {
         sim_damage_healed(n);
         account(n);

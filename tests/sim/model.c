@@ -348,9 +348,13 @@ static bool apply(struct model *m, const struct txn_header *h, const struct txn 
         return true; /* a container that has got a child meanwhile */
     if (m->ensemble && (is_late(t) || is_refused_late(session, h, t)))
         return true; /* perhaps behind newer ones */
+    if (m->ensemble && h->client_id == 0 && t->type == OP_ERROR)
+        return true; /* a leader needed one, to begin a new log with */
     if (session == NULL || (session->closed != 0 && t->type != OP_ERROR))
         return refuse(m, "it has type %d, request %d, and belongs to session 0x%" PRIx64 ", which is not there", t->type,
                       h->cxid, (uint64_t)h->client_id);
+    if (m->ensemble && t->type == OP_ERROR && t->err == ZK_QUOTA_EXCEEDED && h->cxid <= session->last_cxid)
+        return true; /* on a full disk that is said before anybody asks where the session is now */
     if (h->cxid > 0) {
         if (h->cxid <= session->last_cxid)
             return refuse(m, "request %d of session 0x%" PRIx64 " comes behind request %d", h->cxid, (uint64_t)h->client_id,

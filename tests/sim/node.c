@@ -43,6 +43,8 @@ static void configure_member(struct sim_node *n, struct config *c, struct config
     set_number(c, "leader.ackLoggingFrequency", rng_below(rng, 5), log);
     if (has_short_history(n->sim))
         config_set(c, "snapshotSizeFactor", n->sid % 3 == 0 ? "0.9" : "0", log);
+    if (n->sim->options.seed % 3 == 0)
+        config_set(c, "autopurge.purgeInterval", "0", log);
     c->server_id = n->sid;
 }
 

@@ -182,6 +182,7 @@ struct sim_options {
     MAY(batches_shed, "transactions replaced because the disk was full")                                               \
     MAY(failed_starts, "starts given up on a full disk")                                                               \
     MAY(too_hard, "searches for an order given up")                                                                    \
+    MAY(hand_overs, "leaders that handed over because of their disk")                                                  \
     MAY(turns, "turns")
 
 struct sim_counters {

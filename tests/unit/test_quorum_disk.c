@@ -1,0 +1,283 @@
+/* Members whose disk is full or slow: the ensemble goes on, and they come back by themselves. */
+#include "quorum_help.h"
+
+#define RESERVE "131072"
+
+static int elect(void) { return testensemble_elect(e); }
+
+static void put(struct testclient *c, const char *path, int32_t err) {
+    testclient_create(c, path, "data", CREATE_PERSISTENT);
+    ck_assert_int_eq(testensemble_reply(e, c).err, err);
+}
+
+/* Sets 2000 bytes so often; returns how often that was refused. */
+static int overwrite(struct testclient *c, int times) {
+    static const char data[2000] = "x";
+    int refused = 0;
+    for (int i = 0; i < times; i++) {
+        put_set(testclient_request(c, OP_SET_DATA), "/over", (struct slice){data, sizeof data}, -1);
+        testclient_end(c);
+        int32_t err = testensemble_reply(e, c).err;
+        ck_assert(err == ZK_OK || err == ZK_QUOTA_EXCEEDED);
+        refused += err != ZK_OK;
+    }
+    return refused;
+}
+
+static struct simdisk *disk_of(int sid) { return &e->servers[sid]->disk; }
+
+/* Three members with a reserve on one disk each; returns the one that leads. */
+static int begin(const char *const *options) {
+    e = testensemble_new(3, 0, options);
+    int leader = elect();
+    struct testclient *c = testensemble_client(e, leader);
+    put(c, "/over", ZK_OK);
+    run(4000);
+    for (int sid = 1; sid <= 3; sid++)
+        ck_assert(simdisk_exists(disk_of(sid), DISK_LOG, "zabra.ballast"));
+    return leader;
+}
+
+static void fill(int sid, int64_t left) { disk_of(sid)->capacity = simdisk_used(disk_of(sid)) + left; }
+static void release(int sid) { disk_of(sid)->capacity = 0; }
+
+static int64_t epoch_of(int sid) { return quorum_at(sid)->epochs.current; }
+
+static void expect_all_equal(void) {
+    elect();
+    run(3000);
+    testensemble_expect_equal(e);
+}
+
+#define ONE_DISK OPTIONS("dataLogDir", "/data", "preAllocSize", "16", "diskReserve", RESERVE, "snapCount", "1000000")
+
+/* It would refuse what the others can take. */
+START_TEST(leader_with_a_full_disk_hands_over) {
+    int old = begin(ONE_DISK);
+    fill(old, 1000);
+    run(1500);
+    int leader = elect();
+    ck_assert_int_ne(leader, old);
+    struct testclient *c = testensemble_client(e, leader);
+    put(c, "/grows", ZK_OK);
+    run(10000);
+    ck_assert_int_eq(testensemble_leader(e), leader);
+    release(old);
+    expect_all_equal();
+    ck_assert_int_eq(testensemble_leader(e), leader);
+}
+END_TEST
+
+/* Where they cannot do without it, it goes on as a server alone would. */
+START_TEST(leader_with_a_full_disk_that_is_needed) {
+    int old = begin(ONE_DISK), away = old == 1 ? 2 : 1;
+    testensemble_end(e, away, TESTSERVER_KILL);
+    fill(old, 1000);
+    run(10000);
+    ck_assert_int_eq(testensemble_leader(e), old);
+    struct testclient *c = testensemble_client(e, old);
+    put(c, "/grows", ZK_QUOTA_EXCEEDED);
+    testclient_delete(c, "/over");
+    ck_assert_int_eq(testensemble_reply(e, c).err, ZK_OK);
+    testensemble_start(e, away);
+    run(5000);
+    ck_assert_int_ne(elect(), old);
+    release(old);
+    expect_all_equal();
+}
+END_TEST
+
+/* Each of them tries once, then one stays. */
+START_TEST(all_disks_are_full) {
+    begin(ONE_DISK);
+    for (int sid = 1; sid <= 3; sid++)
+        fill(sid, 20000);
+    run(30000);
+    int leader = elect();
+    int64_t epoch = epoch_of(leader);
+    ck_assert_int_le(epoch, 5);
+    run(25000);
+    ck_assert_int_eq(testensemble_leader(e), leader);
+    ck_assert_int_eq(epoch_of(leader), epoch);
+    struct testclient *c = testensemble_client(e, leader);
+    put(c, "/grows", ZK_QUOTA_EXCEEDED);
+    testclient_delete(c, "/over");
+    ck_assert_int_eq(testensemble_reply(e, c).err, ZK_OK);
+    for (int sid = 1; sid <= 3; sid++)
+        release(sid);
+    run(3000);
+    c = testensemble_client(e, elect());
+    put(c, "/grows", ZK_OK);
+    expect_all_equal();
+}
+END_TEST
+
+/* Its clients' writes are in the others' logs. */
+START_TEST(follower_with_a_full_disk_refuses_nothing) {
+    int leader = begin(ONE_DISK), full = leader == 1 ? 2 : 1;
+    struct testclient *c = testensemble_client(e, full);
+    fill(full, 30000);
+    run(1500);
+    ck_assert(diskguard_critical(server_at(full)));
+    put(c, "/grows", ZK_OK);
+    struct testclient *other = testensemble_client(e, leader);
+    ck_assert_int_eq(overwrite(other, 200), 0); /* more than there is room for, reserve included */
+    run(30000);
+    ck_assert_int_eq(server_at(full)->state, SERVER_WAITING);
+    ck_assert_int_eq(testensemble_leader(e), leader);
+    release(full);
+    expect_all_equal();
+    ck_assert_int_eq(testensemble_leader(e), leader);
+}
+END_TEST
+
+/* With retention on, members free a disk that their logs have filled, in whatever role. */
+START_TEST(full_disks_of_logs) {
+    int leader = begin(OPTIONS("dataLogDir", "/data", "preAllocSize", "16", "diskReserve", RESERVE, "snapCount", "1000000",
+                               "autopurge.purgeInterval", "1"));
+    struct testclient *c = testensemble_client(e, leader);
+    for (int sid = 1; sid <= 3; sid++)
+        fill(sid, 400000);
+    run(2000);
+    for (int round = 0; round < 3; round++) {
+        ck_assert_int_le(overwrite(c, 400), 10); /* twice the space there is */
+        run(2000);
+        for (int sid = 1; sid <= 3; sid++) {
+            ck_assert(!server_at(sid)->disk_full);
+            ck_assert(!simdisk_exists(disk_of(sid), DISK_LOG, "log.100000001"));
+            ck_assert_int_gt(server_at(sid)->good_snapshot, 0);
+        }
+    }
+    ck_assert_int_eq(testensemble_leader(e), leader);
+    ck_assert_int_eq(epoch_of(leader), 1);
+    for (int sid = 1; sid <= 3; sid++)
+        testensemble_end(e, sid, TESTSERVER_POWER_LOSS);
+    for (int sid = 1; sid <= 3; sid++)
+        testensemble_start(e, sid);
+    expect_all_equal();
+}
+END_TEST
+
+/* A leader that refuses what would make the next transaction makes one itself. */
+START_TEST(full_disk_of_logs_of_a_leader_alone) {
+    int leader = begin(OPTIONS("dataLogDir", "/data", "preAllocSize", "16", "diskReserve", RESERVE, "snapCount", "1000000",
+                               "autopurge.purgeInterval", "1"));
+    struct testclient *c = testensemble_client(e, leader);
+    testensemble_end(e, leader == 1 ? 2 : 1, TESTSERVER_KILL);
+    ck_assert_int_eq(overwrite(c, 300), 0);
+    fill(leader, 50000);
+    run(30000);
+    ck_assert(!diskguard_critical(server_at(leader)));
+    put(testensemble_client(e, leader), "/grows", ZK_OK);
+    ck_assert_int_eq(testensemble_leader(e), leader);
+}
+END_TEST
+
+/* One whose logs have filled its disk faster than it could free it has no role, and gets none without space. It helps itself all the
+ * same, where it stands or after a new start. */
+static void stuck_by_logs(bool ends) {
+    int leader = begin(OPTIONS("dataLogDir", "/data", "preAllocSize", "16", "diskReserve", RESERVE, "snapCount", "1000000",
+                               "autopurge.purgeInterval", "1", "txnLogSizeLimitInKb", "100"));
+    int full = leader == 1 ? 2 : 1;
+    struct testclient *c = testensemble_client(e, leader);
+    fill(full, 400000);
+    run(2000);
+    e->servers[full]->hold_jobs = true;
+    ck_assert_int_eq(overwrite(c, 400), 0);
+    ck_assert(server_at(full)->disk_full);
+    run(20000);
+    ck_assert_int_eq(server_at(full)->state, SERVER_WAITING);
+    if (ends)
+        testensemble_end(e, full, TESTSERVER_POWER_LOSS);
+    e->servers[full]->hold_jobs = false;
+    if (ends)
+        testensemble_start(e, full);
+    run(20000);
+    expect_all_equal();
+    ck_assert_int_eq(testensemble_leader(e), leader);
+    ck_assert(!simdisk_exists(disk_of(full), DISK_LOG, "log.100000001"));
+}
+
+START_TEST(member_that_is_stuck_by_its_logs) { stuck_by_logs(false); }
+END_TEST
+
+START_TEST(member_that_starts_on_a_disk_full_of_logs) { stuck_by_logs(true); }
+END_TEST
+
+/* Commits do without it at once; later another one leads, so that memory does not fill with what the disk does not take. */
+START_TEST(leader_with_a_disk_that_stands_still) {
+    int old = begin(OPTIONS("dataLogDir", "/data", "diskReserve", RESERVE, "tickTime", "1000", "syncLimit", "5"));
+    struct testclient *c = testensemble_client(e, old == 1 ? 2 : 1);
+    e->servers[old]->hold_log = true;
+    put(c, "/with-two-disks", ZK_OK);
+    run(4000);
+    ck_assert_int_eq(testensemble_leader(e), old);
+    put(c, "/again", ZK_OK);
+    run(4000);
+    int leader = testensemble_leader(e);
+    ck_assert(leader != 0 && leader != old);
+    put(testensemble_client(e, leader), "/under-another", ZK_OK);
+    run(60000);
+    ck_assert_int_eq(testensemble_leader(e), leader);
+    e->servers[old]->hold_log = false;
+    expect_all_equal();
+}
+END_TEST
+
+START_TEST(configuration_without_space) {
+    e = testensemble_new(3, 0, OPTIONS("reconfigEnabled", "true"));
+    struct simdisk *disk = disk_of(1);
+    for (int ms = 0; ms < 20000 && epoch_file(1, EPOCH_CURRENT) != 1; ms++)
+        run(1);
+    disk->counted_ops = SIMDISK_BIT(SIMDISK_WRITE);
+    disk->calls = 0;
+    disk->fail_at = 1;
+    disk->fail_errno = -ENOSPC;
+    disk->fail_forever = true;
+    elect();
+    run(5000);
+    ck_assert_int_eq(server_at(1)->state, SERVER_RUNNING);
+    ck_assert(!simdisk_exists(disk, DISK_SNAP, "zabra.members"));
+    simdisk_clear_faults(disk);
+    run(2000);
+    ck_assert(simdisk_exists(disk, DISK_SNAP, "zabra.members"));
+    testensemble_expect_equal(e);
+}
+END_TEST
+
+/* The leader's snapshot has no room: it is asked for again, but not all the time. */
+START_TEST(snapshot_that_does_not_fit) {
+    int leader = begin(ONE_DISK), wiped = leader == 1 ? 2 : 1;
+    struct testclient *c = testensemble_client(e, leader);
+    testensemble_end(e, wiped, TESTSERVER_KILL);
+    testensemble_wipe(e, wiped);
+    ck_assert_int_eq(overwrite(c, 50), 0);
+    for (int i = 0; i < 100; i++) {
+        char path[16];
+        snprintf(path, sizeof path, "/n%d", i);
+        put_create(testclient_request(c, OP_CREATE), path, (struct slice){(const char[2000]){"x"}, 2000}, 0);
+        testclient_end(c);
+        ck_assert_int_eq(testensemble_reply(e, c).err, ZK_OK);
+    }
+    testensemble_start(e, wiped);
+    fill(wiped, 100000);
+    run(30000);
+    ck_assert_int_eq(server_at(wiped)->state, SERVER_WAITING);
+    uint64_t sent = server_at(leader)->metrics.counters[METRIC_SNAP_COUNT];
+    ck_assert_int_gt((int)sent, 1);
+    ck_assert_int_lt((int)sent, 10);
+    release(wiped);
+    run(6000);
+    expect_all_equal();
+}
+END_TEST
+
+int main(void) {
+    Suite *suite = suite_create("quorum_disk");
+    ADD_ENSEMBLE(suite, "full", leader_with_a_full_disk_hands_over, leader_with_a_full_disk_that_is_needed, all_disks_are_full,
+                 follower_with_a_full_disk_refuses_nothing, full_disks_of_logs, full_disk_of_logs_of_a_leader_alone,
+                 member_that_is_stuck_by_its_logs, member_that_starts_on_a_disk_full_of_logs,
+                 configuration_without_space, snapshot_that_does_not_fit);
+    ADD_ENSEMBLE(suite, "slow", leader_with_a_disk_that_stands_still);
+    return run_suite(suite);
+}
