@@ -1,68 +1,18 @@
 """A small filesystem is filled under load: reads, deletes, pings and sessions go on, growing writes are
-refused with -125, and everything is served again when there is space, without a restart.
-
-The filesystem is a tmpfs in a mount namespace of its own, which ends with the process that holds it."""
+refused with -125, and everything is served again when there is space, without a restart."""
 import os
 import random
 import signal
-import subprocess
 
 from lib import store, wire
 from lib.dirs import DirTest, longer
 from lib.load import Load
+from lib.space import MB, Space
 from lib.wire import EPHEMERAL, Err
 
 SEED = int(os.environ.get("ZABRA_TEST_SEED", random.SystemRandom().randrange(10**6)))
-MB = 1 << 20
 FULL_TIME = 20.0         # seconds until a filled disk has shown
 FREE_TIME = 10.0         # seconds until freed space is used again
-
-
-class Namespace:
-    """A mount namespace with a tmpfs."""
-
-    def __init__(self, directory, size):
-        os.makedirs(directory)
-        script = 'mount -t tmpfs -o size=%d tmpfs "$1" && echo ready && exec cat' % size
-        self.process = subprocess.Popen(
-            ["unshare", "--mount", "--propagation", "private"] + ["--map-root-user"] * (os.getuid() != 0)
-            + ["sh", "-c", script, "sh", directory],
-            stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL)
-        self.mounted = self.process.stdout.readline() == b"ready\n"
-        self.prefix = ["nsenter", "--target=%d" % self.process.pid, "--mount"]
-        if os.getuid() != 0:
-            self.prefix.insert(2, "--user")
-        self.prefix.append("--wd=/")
-        self.directory = directory
-
-    def path(self, *names):
-        """How a file in there is seen from outside."""
-        return os.path.join("/proc/%d/root" % self.process.pid, self.directory.lstrip("/"), *names)
-
-    def free(self):
-        fs = os.statvfs(self.path())
-        return fs.f_bavail * fs.f_frsize
-
-    def fill(self, server, leave=0, name="filler"):
-        """A file that takes all space but so many bytes.  The server stands still meanwhile: what it
-        gives up then must be its own."""
-        server.process.send_signal(signal.SIGSTOP)
-        os.waitid(os.P_PID, server.process.pid, os.WSTOPPED)
-        with open(self.path(name), "ab") as f:
-            if self.free() > leave:
-                os.posix_fallocate(f.fileno(), os.fstat(f.fileno()).st_size, self.free() - leave)
-        server.process.send_signal(signal.SIGCONT)
-
-    def resize(self, size):
-        subprocess.check_call(self.prefix + ["mount", "-o", "remount,size=%d" % size, self.directory])
-
-    def release(self, name="filler"):
-        os.unlink(self.path(name))
-
-    def close(self):
-        self.process.stdin.close()
-        self.process.stdout.close()
-        self.process.wait()
 
 
 class DiskFull(DirTest):
@@ -70,7 +20,7 @@ class DiskFull(DirTest):
 
     def server_on(self, size, **options):
         server = self.zabra(options)
-        space = Namespace(server.data, size)
+        space = Space(server.data, size)
         self.addCleanup(space.close)
         if not space.mounted:
             self.skipTest("a tmpfs cannot be mounted here")

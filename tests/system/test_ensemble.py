@@ -18,6 +18,7 @@ from lib.ensemble import FULL, EnsembleTest
 from lib.wire import DEADLINE, EPHEMERAL, Err
 
 KILLS = 20 if FULL else 5
+LEADER_KILLS = 20
 SEED = int(os.environ.get("ZABRA_TEST_SEED", "1"))
 
 
@@ -149,12 +150,12 @@ class Working(EnsembleTest):
 
 class Dying(EnsembleTest):
     def test_the_leader_is_killed_under_load(self):
-        longer(60 + 20 * KILLS)
+        longer(60 + 20 * LEADER_KILLS)
         e = self.ensemble("zzz")
         leader = e.start()
         load = self.load(e, 6, SEED)
         load.start()
-        for n in range(KILLS):
+        for n in range(LEADER_KILLS):
             load.go_on(50)
             leader.kill()
             dead = leader
@@ -165,8 +166,8 @@ class Dying(EnsembleTest):
         load.go_on(50)
         load.stop()
         self.assert_same_trees(e, load)
-        self.assertGreater(sum(w.outages for w in load.writers), KILLS)
-        self.assertEqual(max(int(m.fields()["Zxid"], 16) >> 32 for m in e.members), KILLS + 1)
+        self.assertGreater(sum(w.outages for w in load.writers), LEADER_KILLS)
+        self.assertEqual(max(int(m.fields()["Zxid"], 16) >> 32 for m in e.members), LEADER_KILLS + 1)
 
     def test_all_are_killed_under_load(self):
         longer(60 + 20 * KILLS)

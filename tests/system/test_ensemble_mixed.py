@@ -14,7 +14,7 @@ from lib.dirs import longer
 from lib.ensemble import FULL, EnsembleTest
 from lib.wire import EPHEMERAL, EPHEMERAL_SEQUENTIAL, SEQUENTIAL, TTL, TTL_SEQUENTIAL, Err
 
-KILLS = 6 if FULL else 2
+KILLS = 20 if FULL else 2
 SEED = int(os.environ.get("ZABRA_TEST_SEED", "1"))
 # Server 3 leads: with equal histories the largest number wins.
 JAVA_LEADS, ZABRA_LEADS = ("zjj", "zzj"), ("jjz", "jzz")
@@ -34,7 +34,7 @@ class MixedTest(EnsembleTest):
     def one_by_one(self, mixes, function, *args):
         for kinds in mixes:
             with self.subTest(kinds):
-                longer(90 if not FULL else 300)
+                longer(90 if not FULL else 600)
                 before = len(self._ensembles)
                 function(kinds, *args)
                 while len(self._ensembles) > before:    # before the next one, to save memory

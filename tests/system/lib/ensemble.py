@@ -17,6 +17,7 @@ from kazoo.client import KazooClient
 from lib import kz, store, wire
 from lib.load import Load, Writer
 from lib.server import ON_JAVA, START_TIME, JavaServer, ZabraServer, _free_port
+from lib.space import Space
 from lib.wire import DEADLINE
 
 FULL = bool(os.environ.get("ZABRA_TEST_FULL"))
@@ -36,10 +37,12 @@ class Member(ZabraServer):
     """A server of an ensemble. java may be changed while it does not run: the directory is the same."""
 
     java_log_level = "info"                         # elections and syncs are there
+    prefix = ()                                     # what stands before the command
+    space = None                                    # a Space with its data directory
 
-    def __init__(self, ensemble, number, kind, options):
-        super().__init__(dict(OPTIONS, **(options or {})))
-        self.ensemble, self.id = ensemble, number
+    def __init__(self, ensemble, number, kind, options, host):
+        super().__init__(dict(OPTIONS, clientPortAddress=host, **(options or {})))
+        self.ensemble, self.id, self.host = ensemble, number, host
         self.java, self.observer = kind in "jJ", kind in "ZJ"
         self.quorum_port, self._quorum_token = _free_port()
         self.election_port, self._election_token = _free_port()
@@ -51,14 +54,15 @@ class Member(ZabraServer):
         return "%s %d" % ("Java" if self.java else "zabra", self.id)
 
     def line(self):
-        return "127.0.0.1:%d:%d:%s" % (self.quorum_port, self.election_port, "observer" if self.observer else "participant")
+        return "%s:%d:%d:%s" % (self.host, self.quorum_port, self.election_port,
+                                "observer" if self.observer else "participant")
 
     @property
     def data(self):
         return os.path.join(self.dir, "data")
 
     def command(self, options):
-        return (JavaServer if self.java else ZabraServer).command(self, options)
+        return list(self.prefix) + (JavaServer if self.java else ZabraServer).command(self, options)
 
     def check_exit(self, code):
         (JavaServer if self.java else ZabraServer).check_exit(self, code)
@@ -78,9 +82,19 @@ class Member(ZabraServer):
                 os.remove(path)
 
     def write_myid(self, number):
-        os.makedirs(self.data, exist_ok=True)
-        with open(os.path.join(self.data, "myid"), "w") as f:
+        os.makedirs(self.path(), exist_ok=True)
+        with open(self.path("myid"), "w") as f:
             f.write("%d\n" % number)
+
+    def path(self, *names):
+        """Of a file in its data directory."""
+        return self.space.path(*names) if self.space else os.path.join(self.data, *names)
+
+    def on_space(self, size):
+        """Gives it a small filesystem of its own before its first start; None if none can be had."""
+        self.space = Space(self.data, size)
+        self.prefix = self.space.prefix
+        return self.space if self.space.mounted else None
 
     def running(self):
         return self.process is not None and self.process.poll() is None
@@ -114,10 +128,12 @@ class Member(ZabraServer):
     def wipe(self):
         """All that it knew is gone; its number stays."""
         assert not self.running()
-        shutil.rmtree(os.path.join(self.data, "version-2"))
+        shutil.rmtree(self.path("version-2"))
 
     def remove(self):
         super().remove()
+        if self.space:
+            self.space.close()
         self._quorum_token.close()
         self._election_token.close()
 
@@ -136,7 +152,8 @@ class Member(ZabraServer):
         return self.fields().get("Mode")
 
     def mntr(self):
-        return dict(line.split("\t", 1) for line in self.word("mntr").splitlines())
+        """Empty if it does not serve."""
+        return dict(line.split("\t", 1) for line in self.word("mntr").splitlines() if "\t" in line)
 
     def said(self, since=0):
         return self.log()[since:]
@@ -155,8 +172,12 @@ class Member(ZabraServer):
 
 
 class Ensemble:
-    def __init__(self, kinds, options=None):
-        self.members = [Member(self, n, kind, options) for n, kind in enumerate(kinds, 1)]
+    def __init__(self, kinds, options=None, net=None):
+        """net: a Net with a machine for each member; without one they are all on this one"""
+        self.members = [Member(self, n, kind, options, net.address(n) if net else "127.0.0.1")
+                        for n, kind in enumerate(kinds, 1)]
+        for m in self.members if net else ():
+            m.prefix = net.prefix(m.id)
         for m in self.members:
             m.options.update(("server.%d" % other.id, other.line()) for other in self.members)
 
@@ -220,7 +241,7 @@ class Ensemble:
             m.remove()
 
     def hosts(self, members=None):
-        return ",".join("127.0.0.1:%d" % m.port for m in members or self.members)
+        return ",".join("%s:%d" % m.addr for m in members or self.members)
 
 
 class Hurried(wire.Conn):
@@ -307,9 +328,9 @@ class RoamingLoad(Load):
 
 @unittest.skipIf(ON_JAVA, "chooses its servers itself")
 class EnsembleTest(unittest.TestCase):
-    def ensemble(self, kinds="zzz", options=None):
+    def ensemble(self, kinds="zzz", options=None, net=None):
         """Started by the test; removed at its end."""
-        e = Ensemble(kinds, options)
+        e = Ensemble(kinds, options, net)
         self.addCleanup(e.remove)
         self._ensembles.append(e)
         return e

@@ -57,8 +57,8 @@ def imports(program):
     return set(re.findall(r" [Uw] ([A-Za-z0-9_]+)", out))
 
 
-def prefix(root, trace=None, fault=None, skip=()):
-    """fault: (kind, n, what) or (kind, n, what, "forever")"""
+def prefix(root, trace=None, fault=None, skip=(), stall=None):
+    """fault: (kind, n, what) or (kind, n, what, "forever"); stall: a file while which exists nothing is synced"""
     env = {"LD_PRELOAD": library(), "SHIM_ROOT": root, "ASAN_OPTIONS": "verify_asan_link_order=0"}
     if trace:
         env["SHIM_TRACE"] = trace
@@ -66,6 +66,8 @@ def prefix(root, trace=None, fault=None, skip=()):
         env["SHIM_FAULT"] = ":".join(map(str, fault))
     if skip:
         env["SHIM_SKIP"] = ",".join(skip)
+    if stall:
+        env["SHIM_STALL"] = stall
     return ["env"] + ["%s=%s" % item for item in env.items()]
 
 

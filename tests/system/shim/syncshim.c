@@ -5,6 +5,7 @@
  *   fails    the Nth call of one kind: SHIM_FAULT=kind:N:what[:forever], what = an errno by name or "short", kind = the
  *            name of a trace record below;
  *   skips    syncs: SHIM_SKIP, a comma list of fdatasync, fsync, dirsync. They return success and nothing else.
+ *   stalls   syncs: they begin only when the file SHIM_STALL does not exist.
  *
  * A record of a change is written when the call has returned, one of a sync before it and behind it, one of a send
  * likewise. So: a change recorded before the beginning of a sync was complete when the sync began, and a send recorded behind the
@@ -52,6 +53,7 @@ static bool skip[KINDS];
 static int fault_kind = -1, fault_errno, fault_calls;
 static long fault_at;
 static bool fault_short, fault_forever;
+static char stall[PATH_MAX];
 
 static void die(const char *what) {
     fprintf(stderr, "syncshim: %s\n", what);
@@ -96,6 +98,8 @@ __attribute__((constructor)) static void begin(void) {
             s += n;
         }
     }
+    if ((s = getenv("SHIM_STALL")) != NULL)
+        snprintf(stall, sizeof stall, "%s", s);
     if ((s = getenv("SHIM_FAULT")) != NULL)
         parse_fault(strdup(s));
 }
@@ -335,6 +339,8 @@ int mkdir(const char *name, mode_t mode) {
 static int shim_sync(enum kind kind, int fd, long number) {
     if (skip[kind])
         return 0;
+    while (stall[0] != '\0' && access(stall, F_OK) == 0)
+        usleep(1000);
     record(kind, fd, 0, 0, 0, 0, NULL, 0, NULL, 0);
     int n = fault_now(kind) == FAULT_ERROR ? -1 : (int)syscall(number, fd);
     record(SYNCED, fd, n, 0, kind, 0, NULL, 0, NULL, 0);

@@ -1,0 +1,54 @@
+"""Small filesystems that can be filled, grown and freed: a tmpfs in a mount namespace of its own, which ends with the process that
+holds it."""
+import os
+import signal
+import subprocess
+
+MB = 1 << 20
+
+
+class Space:
+    """A mount namespace with a tmpfs at this directory."""
+
+    def __init__(self, directory, size):
+        os.makedirs(directory)
+        script = 'mount -t tmpfs -o size=%d tmpfs "$1" && echo ready && exec cat' % size
+        self.process = subprocess.Popen(
+            ["unshare", "--mount", "--propagation", "private"] + ["--map-root-user"] * (os.getuid() != 0)
+            + ["sh", "-c", script, "sh", directory],
+            stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL)
+        self.mounted = self.process.stdout.readline() == b"ready\n"
+        self.prefix = ["nsenter", "--target=%d" % self.process.pid, "--mount"]
+        if os.getuid() != 0:
+            self.prefix.insert(2, "--user")
+        self.prefix.append("--wd=/")
+        self.directory = directory
+
+    def path(self, *names):
+        """How a file in there is seen from outside."""
+        return os.path.join("/proc/%d/root" % self.process.pid, self.directory.lstrip("/"), *names)
+
+    def free(self):
+        fs = os.statvfs(self.path())
+        return fs.f_bavail * fs.f_frsize
+
+    def fill(self, server, leave=0, name="filler"):
+        """A file that takes all space but so many bytes.  The server stands still meanwhile: what it
+        gives up then must be its own."""
+        server.process.send_signal(signal.SIGSTOP)
+        os.waitid(os.P_PID, server.process.pid, os.WSTOPPED)
+        with open(self.path(name), "ab") as f:
+            if self.free() > leave:
+                os.posix_fallocate(f.fileno(), os.fstat(f.fileno()).st_size, self.free() - leave)
+        server.process.send_signal(signal.SIGCONT)
+
+    def resize(self, size):
+        subprocess.check_call(self.prefix + ["mount", "-o", "remount,size=%d" % size, self.directory])
+
+    def release(self, name="filler"):
+        os.unlink(self.path(name))
+
+    def close(self):
+        self.process.stdin.close()
+        self.process.stdout.close()
+        self.process.wait()
