@@ -1,5 +1,7 @@
 /* Disks that come back empty, or with bits that have changed where a checksum finds them: the member is brought up to date by
  * the others, and does not vote before. An ensemble survives one such loss at a time. */
+#include <stdio.h>
+
 #include "base/mem.h"
 #include "sim/sim.h"
 #include "store/listing.h"
@@ -10,11 +12,15 @@
 
 static bool is_voter(const struct sim_node *n) { return n->sid <= n->sim->voters; }
 
+bool sim_damage_is_latent(const struct sim_node *n) {
+    return n->flipped[0] != '\0' && simdisk_exists(&n->disk, n->flipped_dir, n->flipped);
+}
+
 /* One that has never voted has no history yet, and waits for that of the others. */
 static bool another_is_lost(const struct sim_node *n) {
     const struct sim *sim = n->sim;
     for (int i = 0; i < sim->voters; i++)
-        if (&sim->nodes[i] != n && (sim->nodes[i].lost || !sim->nodes[i].voted))
+        if (&sim->nodes[i] != n && (sim->nodes[i].lost || !sim->nodes[i].voted || sim_damage_is_latent(&sim->nodes[i])))
             return true;
     return false;
 }
@@ -24,6 +30,11 @@ static void begin_loss(struct sim_node *n) {
         n->restored = false;
     n->lost_synced = i64_max(n->synced, n->lost ? n->lost_synced : 0);
     n->lost = true;
+}
+
+void sim_damage_found(struct sim_node *n) {
+    sim_trace(n->sim, "%d: it ends: %s", n->sid, n->server->failure);
+    begin_loss(n);
 }
 
 static void wipe(struct sim_node *n) {
@@ -58,6 +69,8 @@ static void flip_bit(struct sim_node *n, enum disk_dir dir, const char *name, in
     bytes[at] ^= (uint8_t)(1u << rng_below(&sim->rng, 8));
     simdisk_put(&n->disk, dir, name, bytes, size);
     mem_free(bytes);
+    n->flipped_dir = dir;
+    snprintf(n->flipped, sizeof n->flipped, "%s", name);
     sim->counters->damages++;
     sim_trace(sim, "%d: a bit of %s at %lld has changed", n->sid, name, (long long)at);
 }

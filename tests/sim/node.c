@@ -369,7 +369,7 @@ static void turn(struct sim_node *n) {
     if (s->quorum != NULL)
         sim_member_account(n);
     sim_links_settle(n);
-    if (s->state == SERVER_FAILED && !n->error_armed && !n->disk.dead)
+    if (s->state == SERVER_FAILED && !n->error_armed && !n->disk.dead && !sim_damage_is_latent(n))
         sim_fail(sim, "server %d gave up: %s", n->sid, s->failure);
     n->wake_us = world_us(n, server_next_wake(s).us);
     if (s->quorum != NULL)
@@ -391,6 +391,11 @@ void sim_node_run(struct sim_node *n) {
         if (!any && n->wake_us > sim_now(sim))
             break;
         turn(n);
+        if (n->server->state == SERVER_FAILED && !n->error_armed && sim_damage_is_latent(n)) {
+            sim_damage_found(n);
+            sim_node_crash(n, END_KILL);
+            return;
+        }
         if (n->server->state == SERVER_FAILED && n->error_armed) {
             /* S6: it ends. What the failed sync should have written may be in the cache and nowhere else: power goes, too. */
             sim->counters->disk_errors++;

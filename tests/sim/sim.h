@@ -335,6 +335,8 @@ struct sim_node {
     bool voted;       /* it has served at least once */
     bool lost;        /* its disk has lost something, and it has not voted since */
     bool restored;    /* and it was found to be so */
+    char flipped[48]; /* a file in which a bit has changed; it may be needed only when the history is cut */
+    enum disk_dir flipped_dir;
     zxid_t lost_synced; /* how far it was synced before */
 
     /* member.c, net.c */
@@ -468,6 +470,10 @@ void sim_first_put(struct sim_node *n);
 /* damage.c */
 /* The server is down: perhaps its disk has lost something, too. Never those of two voters at the same time. */
 void sim_damage_if_due(struct sim_node *n);
+/* A bit has changed in a file that is still there. */
+bool sim_damage_is_latent(const struct sim_node *n);
+/* The server has ended because of it; the next start sets the history aside. */
+void sim_damage_found(struct sim_node *n);
 /* The member votes (again): it has the history of all others. */
 void sim_damage_healed(struct sim_node *n);
 
