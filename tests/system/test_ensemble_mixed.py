@@ -34,7 +34,7 @@ class MixedTest(EnsembleTest):
     def one_by_one(self, mixes, function, *args):
         for kinds in mixes:
             with self.subTest(kinds):
-                longer(90 if not FULL else 600)
+                longer(200 if not FULL else 900)
                 before = len(self._ensembles)
                 function(kinds, *args)
                 while len(self._ensembles) > before:    # before the next one, to save memory

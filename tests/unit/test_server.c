@@ -229,7 +229,7 @@ START_TEST(sequence_at_its_end) {
     struct testclient *c;
     struct testserver *ts = held_server(&c);
     struct tree_create last = {
-        .path = SLICE_LIT("/a/b"), .data = SLICE_LIT(""), .parent_cversion = INT32_MAX - 1, .zxid = 1};
+        .path = SLICE_LIT("/a/b"), .data = SLICE_LIT(""), .acl = SLICE_LIT(""), .parent_cversion = INT32_MAX - 1, .zxid = 1};
     ck_assert_int_eq(tree_create(ts->server->tree, &last, 0, NULL), ZK_OK);
     ts->server->prepared_digest = tree_digest(ts->server->tree);
     for (size_t i = 0; i < ARRAY_LEN(results); i++)
