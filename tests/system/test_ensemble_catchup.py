@@ -25,7 +25,10 @@ class CatchUp(EnsembleTest):
     def ensemble(self, kinds="zzz", options=None):
         longer(1500 if FULL else 90)
         # A snapshot of a large tree takes Java longer than the rest of the tests allows for.
-        return super().ensemble(kinds, dict({"initLimit": 240}, **(options or {})))
+        e = super().ensemble(kinds, dict({"initLimit": 240}, **(options or {})))
+        for m in e.members:
+            m.java_heap = "2g" if FULL else m.java_heap
+        return e
 
     def lead_by_3(self, kinds):
         e = self.ensemble(kinds)

@@ -64,6 +64,7 @@ class Server:
     """One standalone server in a directory of its own."""
 
     java_log_level = "warn"
+    java_heap = "256m"
 
     defaults = {
         "tickTime": 2000, "maxClientCnxns": 0, "forceSync": "no", "admin.enableServer": "false",
@@ -210,7 +211,7 @@ class JavaServer(Server):
         raw = {k: v for k, v in options.items() if _RAW_PROPERTIES.match(k)}
         config = self.write_config({k: v for k, v in options.items() if k not in raw})
         jars = [j for j in ("/usr/share/java/%s.jar" % n for n in _JAVA_JARS) if os.path.exists(j)]
-        return (["java", "-Xmx256m", "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1", "-Xshare:auto",
+        return (["java", "-Xmx" + self.java_heap, "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1", "-Xshare:auto",
                  "-XX:-UsePerfData", "-Dzookeeper.jmx.log4j.disable=true", "-Dfile.encoding=UTF-8",
                  "-Dorg.slf4j.simpleLogger.showDateTime=true",
                  "-Dorg.slf4j.simpleLogger.dateTimeFormat=HH:mm:ss.SSS",
