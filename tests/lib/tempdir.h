@@ -17,6 +17,15 @@ static inline void tempdir_make(char path[TEMPDIR_BYTES]) {
     ck_assert_ptr_nonnull(mkdtemp(path));
 }
 
+/* A path below it. Valid until the fourth call after this one. */
+static inline char *tempdir_path(const char *dir, const char *name) {
+    static char paths[4][256];
+    static unsigned next;
+    char *path = paths[next++ % 4];
+    snprintf(path, sizeof paths[0], "%s/%s", dir, name);
+    return path;
+}
+
 /* With all that is in it. */
 static inline void tempdir_remove(const char *path) {
     DIR *stream = opendir(path);

@@ -88,13 +88,7 @@ static void run_job(void) {
     job->done(job);
 }
 
-static const char *in_root(const char *name) {
-    static char paths[4][256];
-    static unsigned next;
-    char *path = paths[next++ % 4];
-    snprintf(path, sizeof paths[0], "%s/%s", root, name);
-    return path;
-}
+static const char *in_root(const char *name) { return tempdir_path(root, name); }
 
 static void put(const char *name, const char *text) {
     FILE *f = fopen(in_root(name), "we");

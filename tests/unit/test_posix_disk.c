@@ -14,14 +14,7 @@ static char error[256];
 static struct posix_disk *posix;
 static const struct disk *d;
 
-/* A path below the test's directory. Valid until the fourth call after this one. */
-static char *in_root(const char *name) {
-    static char paths[4][256];
-    static unsigned next;
-    char *path = paths[next++ % 4];
-    snprintf(path, sizeof paths[0], "%s/%s", root, name);
-    return path;
-}
+static char *in_root(const char *name) { return tempdir_path(root, name); }
 
 static void open_disk(const char *data_dir, const char *log_dir) {
     posix_disk_close(posix);
