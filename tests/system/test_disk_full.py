@@ -34,8 +34,7 @@ class DiskFull(DirTest):
         server.start()
         reserve = int(server.options["diskReserve"])
         if ballast and server.space.free() > 4 * reserve:
-            path = server.space.path("version-2", "zabra.ballast")
-            self.wait_for(lambda: os.path.exists(path) and os.path.getsize(path) == reserve, what="ballast")
+            self.wait_for(lambda: server.space.reserve() == reserve, what="ballast")
 
     def refused(self, conn, path="/refused"):
         """Are growing writes refused at the moment?"""
@@ -241,7 +240,7 @@ class DiskFull(DirTest):
         conn.create("/e", bytes(1000))
         space.fill(server)
         server.kill()
-        os.unlink(space.path("version-2", "zabra.ballast"))
+        space.drop_reserve()
         with open(space.path("filler2"), "wb") as f:
             os.posix_fallocate(f.fileno(), 0, space.free())
         self.assertEqual(space.free(), 0)
@@ -267,8 +266,7 @@ class DiskFull(DirTest):
             pass
         before = conn.get_data("/over")[0]
         server.kill()
-        if os.path.exists(space.path("version-2", "zabra.ballast")):
-            os.unlink(space.path("version-2", "zabra.ballast"))
+        space.drop_reserve()
         server.options["autopurge.purgeInterval"] = 1
         self.start(server, ballast=False)
         conn = self.connect(server, timeout=60000)
@@ -281,7 +279,7 @@ class DiskFull(DirTest):
         """There is no moment without the reserve."""
         server, space = self.server_on(24 * MB)
         server.kill()
-        os.unlink(space.path("version-2", "zabra.ballast"))
+        space.drop_reserve()
         self.start(server, ballast=False)
         conn = self.connect(server)
         conn.create("/a", bytes(1000))

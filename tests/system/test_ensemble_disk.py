@@ -6,7 +6,7 @@ import time
 from lib import shim, wire
 from lib.dirs import longer
 from lib.ensemble import EnsembleTest
-from lib.space import MB
+from lib.space import MB, RESERVE
 from lib.wire import Err
 
 SEED = int(os.environ.get("ZABRA_TEST_SEED", "1"))
@@ -144,7 +144,7 @@ class Full(DiskTest):
 
     def wait_for_reserve(self, *members):
         for m in members:
-            path = m.path("version-2", "zabra.ballast")
+            path = m.path(*RESERVE)
             self.wait_for(lambda path=path: os.path.exists(path) and os.path.getsize(path) == 1 * MB, what="the reserve")
 
     def led_by_3(self, spaces, options=None):
@@ -259,7 +259,7 @@ class Full(DiskTest):
         load.go_on()
         e[1].space.fill(e[1])
         e[1].kill()
-        os.unlink(e[1].path("version-2", "zabra.ballast"))
+        e[1].space.drop_reserve()
         with open(e[1].path("filler"), "ab") as f:
             os.posix_fallocate(f.fileno(), os.fstat(f.fileno()).st_size, e[1].space.free())
         self.assertEqual(e[1].space.free(), 0)

@@ -5,6 +5,7 @@ import signal
 import subprocess
 
 MB = 1 << 20
+RESERVE = "version-2", "zabra.ballast"
 
 
 class Space:
@@ -41,6 +42,18 @@ class Space:
             if self.free() > leave:
                 os.posix_fallocate(f.fileno(), os.fstat(f.fileno()).st_size, self.free() - leave)
         server.process.send_signal(signal.SIGCONT)
+
+    def reserve(self):
+        """How many bytes the server keeps back for bad times."""
+        try:
+            return os.path.getsize(self.path(*RESERVE))
+        except FileNotFoundError:
+            return 0
+
+    def drop_reserve(self):
+        """While no server runs; the last one may have used it up."""
+        if self.reserve():
+            os.unlink(self.path(*RESERVE))
 
     def resize(self, size):
         subprocess.check_call(self.prefix + ["mount", "-o", "remount,size=%d" % size, self.directory])

@@ -46,6 +46,8 @@ struct record {
 #define FDS 65536
 static unsigned char tracked[FDS]; /* 1 = below the root */
 static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
+/* Held from a change of names, or an open, to its record: another thread's open of the new name is recorded after it. */
+static pthread_mutex_t names = PTHREAD_MUTEX_INITIALIZER;
 static char root[PATH_MAX];
 static size_t root_len;
 static int trace = -1;
@@ -173,10 +175,12 @@ static int shim_open(int dir, const char *name, int flags, mode_t mode) {
     char path[PATH_MAX];
     if (!path_of(dir, name, path))
         return (int)syscall(SYS_openat, dir, name, flags, mode);
+    pthread_mutex_lock(&names);
     int fd = fault_now(OPEN) == FAULT_ERROR ? -1 : (int)syscall(SYS_openat, dir, name, flags, mode);
     if (fd >= 0)
         track(fd, true);
     record(OPEN, fd, fd, (uint32_t)flags, 0, 0, path, strlen(path), NULL, 0);
+    pthread_mutex_unlock(&names);
     return fd;
 }
 
@@ -307,8 +311,10 @@ int renameat(int from_dir, const char *from, int to_dir, const char *to) {
     bool ours = path_of(from_dir, from, a);
     if (!path_of(to_dir, to, b) && !ours)
         return (int)syscall(SYS_renameat, from_dir, from, to_dir, to);
+    pthread_mutex_lock(&names);
     int n = fault_now(RENAME) == FAULT_ERROR ? -1 : (int)syscall(SYS_renameat, from_dir, from, to_dir, to);
     record(RENAME, -1, n, 0, 0, 0, a, strlen(a), b, strlen(b));
+    pthread_mutex_unlock(&names);
     return n;
 }
 
@@ -318,8 +324,10 @@ int unlinkat(int dir, const char *name, int flags) {
     char path[PATH_MAX];
     if (!path_of(dir, name, path))
         return (int)syscall(SYS_unlinkat, dir, name, flags);
+    pthread_mutex_lock(&names);
     int n = fault_now(UNLINK) == FAULT_ERROR ? -1 : (int)syscall(SYS_unlinkat, dir, name, flags);
     record(UNLINK, -1, n, 0, 0, 0, path, strlen(path), NULL, 0);
+    pthread_mutex_unlock(&names);
     return n;
 }
 
