@@ -11,6 +11,7 @@ from lib.wire import Err
 
 SEED = int(os.environ.get("ZABRA_TEST_SEED", "1"))
 SIZE = 24 * MB
+LARGE = 1024 * MB
 RETURN_TIME = 20.0       # seconds until a member is back when its disk is
 OPTIONS = {"forceSync": "yes", "diskReserve": 1 * MB, "preAllocSize": 256, "syncLimit": 3, "initLimit": 8}
 
@@ -156,6 +157,11 @@ class Full(DiskTest):
         self.wait_for_reserve(*e.members)
         return e
 
+    def give_room(self, member):
+        """More than the load can fill while the member comes back."""
+        member.space.release()
+        member.space.resize(LARGE)
+
     def overwrite(self, conn, total, path="/over"):
         """Much log, a small tree. The number of refusals."""
         refused = done = 0
@@ -182,7 +188,7 @@ class Full(DiskTest):
         self.wait_for(lambda: e[1].mode() is None, what="no service there")
         load.go_on(100)
         self.assertIn("the log's disk is full", e[1].log())
-        e[1].space.release()
+        self.give_room(e[1])
         self.came_back(e, load)
         self.assertEqual(e.leader(), e[3])
 
@@ -202,7 +208,7 @@ class Full(DiskTest):
         self.assertEqual(self.overwrite(conn, 4 * MB), 0)
         load.go_on(100)
         self.assertEqual([w.refusals for w in load.writers], refusals)
-        e[3].space.release()
+        self.give_room(e[3])
         self.came_back(e, load)
         self.assertEqual(e.leader(), new)
 
@@ -221,8 +227,10 @@ class Full(DiskTest):
         def settled():
             """Three elections at the most, then one stays."""
             leader = e.leader()
-            stays = leader and leader.mntr().get("zk_zabra_growth_refused") == "1" and "our disk is full" in leader.log()
-            return leader if stays else None
+            if not leader or leader.mntr().get("zk_zabra_growth_refused") != "1":
+                return None
+            log = leader.log()
+            return leader if 0 <= log.rfind("our disk is full") < log.rfind("leading epoch") else None
         leader = self.wait_for(settled, 30, "a leader that stays")
         self.assertLessEqual(sum(m.log().count("our disk is full") for m in e.members), 3)
         conn = self.connect(leader, timeout=60000)
@@ -268,7 +276,7 @@ class Full(DiskTest):
         self.assertEqual(self.overwrite_of(e), 0)
         load.go_on(100)
         self.assertTrue(e[1].running())
-        e[1].space.release()
+        self.give_room(e[1])
         self.came_back(e, load)
         self.assertEqual([w.outages for w in load.writers], [0] * 3)
 
@@ -292,6 +300,6 @@ class Full(DiskTest):
         self.wait_for(lambda: "snapshot cannot be written" in e[1].log(), what="the snapshot that does not fit")
         load.go_on(100)
         self.assertTrue(e[1].running())
-        e[1].space.resize(200 * MB)
+        e[1].space.resize(LARGE)
         self.came_back(e, load)
         self.assertEqual([w.outages for w in load.writers], [0] * 2)
