@@ -431,6 +431,132 @@ START_TEST(i12_damage_far_behind) {
 }
 END_TEST
 
+/* ------------------------------------------------------------------ against the rules of Java's leader */
+
+/* All that is committed; the logs hold it from `logged` on, and the window from `window` on. */
+static struct {
+    zxid_t txns[200];
+    size_t count, logged, window;
+} past;
+
+struct choice {
+    int32_t type;
+    zxid_t kept; /* TRUNC: up to this one */
+    zxid_t next; /* DIFF, TRUNC: the first one that follows; 0 = none does */
+};
+
+static void note_past(zxid_t first, zxid_t last) {
+    for (zxid_t z = first; z <= last; z++)
+        past.txns[past.count++] = z;
+}
+
+/* LearnerHandler.queueCommittedProposals, over the transactions from i to end. Returns the last one queued. */
+static zxid_t java_walk(size_t i, size_t end, zxid_t peer, struct choice *c) {
+    zxid_t before = -1, queued = peer;
+    for (; i < end; i++) {
+        zxid_t zxid = past.txns[i];
+        if (zxid < peer) {
+            before = zxid;
+            continue;
+        }
+        if (c->type == PACKET_SNAP && zxid == peer) {
+            c->type = PACKET_DIFF;
+            continue;
+        }
+        if (c->type == PACKET_SNAP && zxid_counter(peer) != 0 && zxid_epoch(zxid) != zxid_epoch(peer))
+            return queued;
+        if (c->type == PACKET_SNAP)
+            *c = (struct choice){.type = zxid_counter(peer) == 0 ? PACKET_DIFF : PACKET_TRUNC, .kept = before};
+        c->next = c->next == 0 ? zxid : c->next;
+        queued = zxid;
+    }
+    return queued;
+}
+
+/* LearnerHandler.syncFollower, without a limit on the size of logs; SNAP unless something else is found. Ours alone: logs that begin
+ * right behind the learner's last one will do. */
+static struct choice java_choice(zxid_t peer) {
+    struct choice c = {.type = PACKET_SNAP};
+    zxid_t last = past.txns[past.count - 1], begin = past.txns[past.window];
+    if (peer == last)
+        return (struct choice){.type = PACKET_DIFF};
+    if (peer > last && zxid_counter(peer) != 0)
+        return (struct choice){.type = PACKET_TRUNC, .kept = last};
+    if (peer >= begin) {
+        java_walk(past.window, past.count, peer, &c);
+    } else if (past.txns[past.logged] <= peer + 1) {
+        zxid_t queued = java_walk(past.logged, past.window + 1, peer, &c);
+        if (queued < begin)
+            return (struct choice){.type = PACKET_SNAP};
+        java_walk(past.window, past.count, queued, &c);
+    }
+    return c;
+}
+
+static void compare_choice(zxid_t peer) {
+    struct choice c = java_choice(peer);
+    learner_joins(peer);
+    struct quorum_packet packet = {0};
+    ck_assert(testpeer_next(q, &packet, 5000));
+    ck_assert_msg(packet.type == c.type, "0x%llx: %d, not %d", (long long)peer, (int)packet.type, (int)c.type);
+    if (c.type == PACKET_SNAP) {
+        ck_assert_int_ge(packet.zxid, peer); /* what it has, and may be committed, is in there */
+        return;
+    }
+    if (c.type == PACKET_TRUNC)
+        ck_assert_int_eq(packet.zxid, c.kept);
+    if (c.next != 0)
+        ck_assert_int_eq(testpeer_expect(q, PACKET_PROPOSAL).zxid, c.next);
+    else
+        expect_newleader();
+}
+
+/* In a history without gaps TRUNC is nothing but the answer to a learner that is ahead of everything: whoever has something else
+ * in an epoch has its end, and what follows here is of another epoch. */
+START_TEST(i15_choices_are_those_of_java) {
+    past.count = past.logged = 0;
+    struct testclient *c = lead_with_short_window(OPTIONS("snapshotSizeFactor", "0"));
+    write_many(c, 40, 10);
+    zxid_t end = last_zxid();
+    note_past(Z(1, 1), end);
+    c = lead_again(4);
+    for (int step = 0; step < 2; step++) { /* epochs meet in the window; behind it, in the logs */
+        write_many(c, step == 0 ? 4 : 30, 10);
+        past.count = (size_t)zxid_counter(end);
+        note_past(Z(4, 1), last_zxid());
+        past.window = past.count - history_count(server_at(LEADER)->history);
+        ck_assert_int_eq(past.txns[past.window], window_begin());
+        for (zxid_t epoch = 0; epoch <= 5; epoch++) {
+            zxid_t most = epoch == 1 ? zxid_counter(end) + 2 : epoch == 4 ? zxid_counter(last_zxid()) + 2 : 2;
+            for (zxid_t counter = epoch == 5; counter <= most; counter++)
+                compare_choice(Z(epoch, counter));
+        }
+        compare_choice(-1);
+    }
+}
+END_TEST
+
+/* A hole in the logs: Java cuts the learner off in front of it, and with that what is committed. */
+START_TEST(i15_no_trunc_into_a_hole) {
+    struct testclient *c = lead_with_short_window(OPTIONS("snapshotSizeFactor", "0"));
+    write_many(c, 30, 10);
+    zxid_t first = last_zxid();
+    roll();
+    write_many(c, 10, 10);
+    zxid_t last = last_zxid();
+    roll();
+    write_many(c, 40, 10);
+    remove_log(1);
+    for (zxid_t z = first + 1; z < last; z++) {
+        learner_joins(z);
+        expect_snapshot();
+        ck_assert_int_ge(server_at(LEADER)->good_snapshot, z);
+    }
+    learner_joins(last);
+    expect_diff(last);
+}
+END_TEST
+
 /* ------------------------------------------------------------------ retention, sizes */
 
 START_TEST(logs_go_while_they_are_read) {
@@ -618,8 +744,8 @@ int main(void) {
     ADD_ENSEMBLE(suite, "log", logs_and_window_are_one_history, where_the_window_begins, several_logs_and_many_pieces,
         observers_get_it_too, epochs_that_meet_in_the_logs, i15_uncommitted_is_not_sent_as_committed,
         log_that_lags_behind_the_window, i12_lost_end_of_an_epoch, i12_epochs_from_before_the_last_start,
-        i15_histories_that_part, older_than_the_oldest_log, i12_damaged_log, i12_damage_far_behind,
-        logs_go_while_they_are_read, factor, window_runs_away_from_a_learner, window_runs_away_from_a_snapshot,
-        learner_goes_while_its_logs_are_read, errors_of_the_disk);
+        i15_histories_that_part, i15_choices_are_those_of_java, i15_no_trunc_into_a_hole, older_than_the_oldest_log,
+        i12_damaged_log, i12_damage_far_behind, logs_go_while_they_are_read, factor, window_runs_away_from_a_learner,
+        window_runs_away_from_a_snapshot, learner_goes_while_its_logs_are_read, errors_of_the_disk);
     return run_suite(suite);
 }
