@@ -144,6 +144,7 @@ void server_recover(struct server *s, struct recovery_result *result, struct now
     struct recovery_options options = {.same_dir = s->env.same_dir || c->data_log_dir == NULL || strcmp(c->data_dir, c->data_log_dir) == 0,
                                        .trust_empty_snapshot = c->snapshot_trust_empty,
                                        .cut_damaged = c->recovery_cut_damaged_log,
+                                       .member = s->history != NULL,
                                        .max_item_bytes = 1u << 30};
     struct recovery_sink sink = {
         .ctx = &l,

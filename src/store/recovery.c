@@ -192,6 +192,19 @@ static bool finish_replacing(struct recovery *r) {
     return err == 0 || recovery_disk_failed(r, err, "removing", "an older history");
 }
 
+/* The snapshot of a member may be ahead of its log (E30), and then an epoch may begin in the log: who started from an older
+ * snapshot would not see that something is missing in between. Where a transaction right behind the snapshot shows it, or the
+ * logs hold the snapshot's last one, there is no such hole; and no transaction has the zxid at which an epoch begins. */
+static bool close_way_back(struct recovery *r) {
+    zxid_t base = r->result->snapshot_zxid;
+    if (!r->options->member || r->options->dry_run || base < 0 || zxid_counter(base) == 0 || r->base_logged ||
+        r->first_replayed == base + 1)
+        return true;
+    log_info("the logs do not lead up to %s", r->result->snapshot_name);
+    int err = store_forget_older_snapshots(r->disk, base);
+    return err == 0 || recovery_disk_failed(r, err, "removing", "older snapshots");
+}
+
 static bool load(struct recovery *r) {
     struct attempts attempts;
     int64_t start_us = r->disk->clock_us(r->disk->ctx);
@@ -263,7 +276,7 @@ void recovery_run(const struct disk *d, const struct recovery_options *options, 
     struct recovery r = {.disk = d, .options = options, .sink = sink, .result = result};
     *result = (struct recovery_result){.status = RECOVERY_OK, .snapshot_zxid = -1};
     bool ok = check_split(&r) && read_directories(&r) && repair_remove_tmp(&r) && load(&r) && replay(&r) &&
-              finish_replacing(&r);
+              close_way_back(&r) && finish_replacing(&r);
     zassert(ok == (result->status == RECOVERY_OK));
     store_files_free(&r.snapshots);
     store_files_free(&r.logs);

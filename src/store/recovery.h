@@ -11,6 +11,7 @@ struct recovery_options {
     bool trust_empty_snapshot; /* snapshot.trust.empty */
     bool cut_damaged;          /* recovery.cutDamagedLog: cut instead of refusing, and report */
     bool dry_run;              /* change nothing on disk */
+    bool member;               /* of an ensemble: what comes next may be the beginning of an epoch */
     size_t max_item_bytes;     /* sanity bound of one string, buffer or transaction: generous, not jute.maxbuffer */
 };
 

@@ -18,6 +18,8 @@ struct recovery {
     int64_t side_log_end; /* where the entries end in the log that the side file names; 0 = not read */
     zxid_t replaced;  /* a snapshot at this zxid was to take the place of what is older; -1 = none, or all that is done */
     bool replacement; /* and it is there */
+    zxid_t first_replayed; /* 0 = nothing was */
+    bool base_logged; /* the last transaction of the snapshot stands in the logs, too */
     bool no_start; /* no snapshot: the logs may begin anywhere (snapshot.trust.empty) */
 };
 

@@ -67,7 +67,21 @@ static const char *log_name(const struct replay *p) { return p->r->logs.items[p-
 static bool begins_epoch(zxid_t last, zxid_t next) {
     return zxid_epoch(next) > zxid_epoch(last) && zxid_counter(next) == 1;
 }
-static bool follows(zxid_t last, zxid_t next) { return next == last + 1 || begins_epoch(last, next); }
+
+/* A snapshot that could not be loaded, as its name says, holds transactions that would come in between (E30). */
+static bool is_bridged(const struct recovery *r, zxid_t last, zxid_t next) {
+    for (int i = 0; i < r->snapshots.count; i++) {
+        zxid_t zxid = r->snapshots.items[i].zxid;
+        if (zxid > last && zxid < next && zxid_counter(zxid) != 0)
+            return true;
+    }
+    return false;
+}
+
+static bool epoch_follows(const struct replay *p, zxid_t next) {
+    return begins_epoch(p->last, next) && !is_bridged(p->r, p->last, next);
+}
+static bool follows(const struct replay *p, zxid_t next) { return next == p->last + 1 || epoch_follows(p, next); }
 
 static bool is_side_log(const struct replay *p) {
     char name[STORE_NAME_MAX];
@@ -138,7 +152,7 @@ static enum verdict judge(const struct replay *p, const struct damage *d) {
         return VERDICT_CUT;
     /* The tail of one epoch was given up, or truncated on a leader's word, and the next epoch followed. Once we write a log
      * of our own the side file vouches for this one: what is torn now must not be found then. */
-    if (!d->behind && d->later.found && begins_epoch(p->last, d->later.zxid) && d->java_goes_on) {
+    if (!d->behind && d->later.found && epoch_follows(p, d->later.zxid) && d->java_goes_on) {
         if (d->kind == DAMAGE_TOO_SHORT)
             return VERDICT_HARMLESS;
         if (!synced)
@@ -278,17 +292,19 @@ static bool take_record(struct replay *p, const struct txnlog_result *at) {
     struct recovery *r = p->r;
     zxid_t zxid = txnlog_payload_zxid(at->payload);
     p->file_last = zxid;
+    r->base_logged |= zxid == r->result->snapshot_zxid;
     if (zxid <= p->last && !p->any_next) {
         p->repeated += zxid > r->result->snapshot_zxid && r->result->txns_replayed > 0;
         return true;
     }
-    if (!p->any_next && !follows(p->last, zxid))
+    if (!p->any_next && !follows(p, zxid))
         return on_gap(p, at, zxid);
     if (r->sink->txn(r->sink->ctx, zxid, at->payload) != 0)
         return on_bad_txn(p, at, zxid);
     p->any_next = false;
     p->last = r->result->last_zxid = zxid;
-    r->result->txns_replayed++;
+    if (r->result->txns_replayed++ == 0)
+        r->first_replayed = zxid;
     r->result->log_bytes += (int64_t)at->payload.len + TXNLOG_ENTRY_OVERHEAD;
     return true;
 }

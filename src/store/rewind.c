@@ -186,8 +186,12 @@ static int forget_in(const struct disk *d, enum disk_dir dir, const char *prefix
     return err == 0 && any ? disk_sync_dir(d, dir) : err;
 }
 
+int store_forget_older_snapshots(const struct disk *d, zxid_t zxid) {
+    return forget_in(d, DISK_SNAP, "snapshot", is_older_snapshot, zxid);
+}
+
 int store_forget_older(const struct disk *d, zxid_t zxid) {
-    int err = forget_in(d, DISK_SNAP, "snapshot", is_older_snapshot, zxid);
+    int err = store_forget_older_snapshots(d, zxid);
     if (err == 0)
         err = forget_in(d, DISK_LOG, "log", is_older_log, zxid);
     return err == 0 ? store_forget_replaced(d) : err;

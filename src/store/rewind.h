@@ -16,6 +16,8 @@ int store_replace(const struct disk *d, const char *tmp_name, zxid_t zxid);
 /* Removes what is older than that snapshot, once it has been read: snapshots below it and logs; then the mark. Between them and
  * what follows there is a hole; where an epoch begins no reader would see it. */
 int store_forget_older(const struct disk *d, zxid_t zxid);
+/* The snapshots below it alone. */
+int store_forget_older_snapshots(const struct disk *d, zxid_t zxid);
 #define REPLACED_MARK_NAME "zabra.replaced"
 /* *zxid: where the mark says that a history was replaced, -1 = there is no mark. 0 or a negative errno. */
 int store_replaced(const struct disk *d, zxid_t *zxid);

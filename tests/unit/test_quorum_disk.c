@@ -224,6 +224,64 @@ START_TEST(leader_with_a_disk_that_stands_still) {
 }
 END_TEST
 
+/* S7, E30. While its log waits for space it has published a snapshot of what is committed. It starts from that, with a hole in its
+ * log that an epoch's beginning hides; so it must never start from an older one again. */
+static void refuse_room_for_a_log(int sid) {
+    struct simdisk *disk = disk_of(sid);
+    server_at(sid)->roll_next = true;
+    disk->counted_ops = SIMDISK_BIT(SIMDISK_ALLOCATE);
+    disk->calls = 0;
+    disk->fail_at = 1;
+    disk->fail_errno = -ENOSPC;
+    disk->fail_forever = true;
+}
+
+static void snapshot_ahead(bool lost) {
+    int leader = begin(OPTIONS("dataLogDir", "/data", "preAllocSize", "16", "diskReserve", RESERVE, "snapCount", "1000000",
+                               "autopurge.purgeInterval", "1"));
+    int full = leader == 1 ? 2 : 1;
+    struct testclient *c = testensemble_client(e, leader);
+    struct simdisk *disk = disk_of(full);
+    char name[STORE_NAME_MAX];
+    ck_assert(simdisk_exists(disk, DISK_SNAP, "snapshot.0"));
+    refuse_room_for_a_log(full);
+    put(c, "/not-in-its-log", ZK_OK);
+    put(c, "/nor-this", ZK_OK);
+    run(2000);
+    ck_assert(server_at(full)->disk_full);
+    snapshotter_request(server_at(full));
+    run(2000);
+    zxid_t ahead = server_at(full)->good_snapshot;
+    ck_assert_int_gt(ahead, server_at(full)->logged);
+    testensemble_end(e, full, TESTSERVER_POWER_LOSS);
+    testensemble_end(e, leader, TESTSERVER_KILL);
+    simdisk_clear_faults(disk);
+    testensemble_start(e, full);
+    leader = elect();
+    ck_assert_int_gt(epoch_of(leader), 1);
+    put(testensemble_client(e, leader), "/next-epoch", ZK_OK);
+    run(1000);
+    ck_assert_int_gt(server_at(full)->logged, ahead);
+    testensemble_end(e, full, TESTSERVER_KILL);
+    store_snapshot_name(name, ahead, SNAPSHOT_PLAIN);
+    ck_assert(simdisk_exists(disk, DISK_SNAP, name));
+    if (lost)
+        disk->disk.unlink(disk->disk.ctx, DISK_SNAP, name);
+    else
+        simdisk_put(disk, DISK_SNAP, name, "ZKSN", 4);
+    e->servers[full]->now = e->now;
+    bool started = testserver_start(e->servers[full]);
+    ck_assert_msg(!started || tree_find(server_at(full)->tree, SLICE_LIT("/nor-this")) != NULL,
+                  "it believes that it has all up to 0x%llx", (unsigned long long)server_at(full)->last_applied);
+    ck_assert(!started);
+}
+
+START_TEST(snapshot_ahead_of_the_log_is_damaged) { snapshot_ahead(false); }
+END_TEST
+
+START_TEST(snapshot_ahead_of_the_log_is_lost) { snapshot_ahead(true); }
+END_TEST
+
 START_TEST(configuration_without_space) {
     e = testensemble_new(3, 0, OPTIONS("reconfigEnabled", "true"));
     struct simdisk *disk = disk_of(1);
@@ -277,7 +335,8 @@ int main(void) {
     ADD_ENSEMBLE(suite, "full", leader_with_a_full_disk_hands_over, leader_with_a_full_disk_that_is_needed, all_disks_are_full,
                  follower_with_a_full_disk_refuses_nothing, full_disks_of_logs, full_disk_of_logs_of_a_leader_alone,
                  member_that_is_stuck_by_its_logs, member_that_starts_on_a_disk_full_of_logs,
-                 configuration_without_space, snapshot_that_does_not_fit);
+                 snapshot_ahead_of_the_log_is_damaged, snapshot_ahead_of_the_log_is_lost, configuration_without_space,
+                 snapshot_that_does_not_fit);
     ADD_ENSEMBLE(suite, "slow", leader_with_a_disk_that_stands_still);
     return run_suite(suite);
 }

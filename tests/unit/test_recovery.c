@@ -747,6 +747,101 @@ START_TEST(snapshot_at_the_start_of_an_epoch) {
 }
 END_TEST
 
+static bool snapshot_exists(zxid_t zxid) {
+    char name[STORE_NAME_MAX];
+    store_snapshot_name(name, zxid, SNAPSHOT_PLAIN);
+    return simdisk_exists(&disk, DISK_SNAP, name);
+}
+
+/* Transactions 1 to 4 in the log, and snapshots at 0, 2 and 7. */
+static void put_snapshot_ahead(void) {
+    start_over();
+    options.member = true;
+    put_snapshot_file(&disk, 2, SNAPSHOT_PLAIN);
+    put_log_file(&disk, 1, 4, 0);
+    put_snapshot_file(&disk, 7, SNAPSHOT_PLAIN);
+}
+
+/* E30. A member whose disk was full has published a snapshot ahead of its log, and an epoch begins. Once it has started from that
+ * snapshot there is no start from an older one. */
+START_TEST(snapshot_ahead_of_the_log) {
+    bool written = _i % 2 != 0, lost = _i >= 2;
+    put_snapshot_ahead();
+    if (written)
+        put_log_file(&disk, EPOCH1, EPOCH1 + 3, 0);
+    recover();
+    expect_ok(written ? EPOCH1 + 3 : 7, false);
+    if (!written)
+        put_log_file(&disk, EPOCH1, EPOCH1 + 3, 0);
+    if (lost)
+        disk.disk.unlink(disk.disk.ctx, DISK_SNAP, "snapshot.7");
+    else
+        simdisk_put(&disk, DISK_SNAP, "snapshot.7", "ZKSN", 4);
+    recover();
+    ck_assert_int_eq(result.status, RECOVERY_REFUSED);
+}
+END_TEST
+
+/* They stay where nothing is hidden, and where nothing may be changed. */
+START_TEST(older_snapshots_stay) {
+    static const struct {
+        zxid_t snapshot, first, last; /* transactions of another log; 0 = none */
+        bool member, dry_run;
+    } cases[] = {{5, 0, 0, true, false}, {3, 0, 0, true, false},          {7, 8, 9, true, false}, {3, EPOCH1, EPOCH1 + 2, true, false},
+                 {7, 0, 0, true, true},  {EPOCH1 - 1, 0, 0, true, false}, {7, 0, 0, false, false}};
+    for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
+        start_over();
+        options.member = cases[i].member;
+        options.dry_run = cases[i].dry_run;
+        put_log_file(&disk, 1, 5, 0);
+        put_snapshot_file(&disk, cases[i].snapshot, SNAPSHOT_PLAIN);
+        if (cases[i].first != 0)
+            put_log_file(&disk, cases[i].first, cases[i].last, 0);
+        recover();
+        ck_assert_msg(result.status == RECOVERY_OK, "%s", result.message);
+        ck_assert_msg(snapshot_exists(0), "case %zu", i);
+    }
+}
+END_TEST
+
+START_TEST(older_snapshots_go_with_a_crash_anywhere) {
+    bool crashed = true;
+    for (uint64_t at = 1; crashed; at++) {
+        put_snapshot_ahead();
+        disk.calls = 0;
+        disk.crash_at = at;
+        recover();
+        crashed = disk.dead;
+        simdisk_crash(&disk, at);
+        ck_assert(crashed || (!snapshot_exists(0) && !snapshot_exists(2)));
+        recover();
+        expect_ok(7, false);
+        ck_assert(!snapshot_exists(0) && !snapshot_exists(2));
+    }
+}
+END_TEST
+
+/* E30. The name of a snapshot that cannot be read says how far there was something. */
+START_TEST(damaged_snapshot_before_a_new_epoch) {
+    put_log_file(&disk, 1, 4, 0);
+    simdisk_put(&disk, DISK_SNAP, "snapshot.7", "ZKSN", 4);
+    recover();
+    expect_ok(4, false);
+    put_log_file(&disk, EPOCH1, EPOCH1 + 3, 0);
+    recover();
+    expect_refused("transactions between zxid 0x4 and 0x100000001 are missing");
+    simdisk_put(&disk, DISK_SNAP, "snapshot.4", "ZKSN", 4);
+    simdisk_put(&disk, DISK_SNAP, "snapshot.100000000", "ZKSN", 4);
+    disk.disk.unlink(disk.disk.ctx, DISK_SNAP, "snapshot.7");
+    recover();
+    expect_ok(EPOCH1 + 3, false);
+    simdisk_put(&disk, DISK_SNAP, "snapshot.7", "ZKSN", 4);
+    options.cut_damaged = true;
+    recover();
+    expect_ok(4, true);
+}
+END_TEST
+
 /* The end of an epoch, and the next one follows: nothing says what is missing. A torn tail is taken for what it is, as in
  * Java; damage that Java would refuse is refused, and so is anything that was vouched for. */
 START_TEST(damage_before_a_new_epoch) {
@@ -1359,6 +1454,10 @@ static void add_several_logs(Suite *suite) {
     tcase_add_test(tc, gap_within_a_log);
     tcase_add_test(tc, epochs);
     tcase_add_test(tc, snapshot_at_the_start_of_an_epoch);
+    tcase_add_loop_test(tc, snapshot_ahead_of_the_log, 0, 4);
+    tcase_add_test(tc, older_snapshots_stay);
+    tcase_add_test(tc, older_snapshots_go_with_a_crash_anywhere);
+    tcase_add_test(tc, damaged_snapshot_before_a_new_epoch);
     tcase_add_test(tc, damage_before_a_new_epoch);
     tcase_add_test(tc, truncated_by_java);
     tcase_add_test(tc, java_went_on_after_us);
