@@ -5,6 +5,7 @@ The server runs under a preload library that records what it writes, syncs, rena
 import os
 import random
 import shutil
+import struct
 import tempfile
 
 from lib import shim, store
@@ -66,6 +67,74 @@ class Order(Traced):
         called = shim.imports(Zabra.binary())
         self.assertIn("fdatasync", called)
         self.assertLessEqual(called & shim.OTHERS, set())
+
+
+class Kills(DirTest):
+    """What a kill leaves between a call and its record."""
+
+    def setUp(self):
+        self.dir = tempfile.mkdtemp(prefix="zabra-test-")
+        self.addCleanup(shutil.rmtree, self.dir, True)
+        self.home = os.path.join(self.dir, "data", "version-2")
+        self.left = os.path.join(self.dir, "left")
+        os.mkdir(self.left)
+
+    def leave(self, name, content):
+        with open(os.path.join(self.left, name), "wb") as f:
+            f.write(content)
+
+    def made(self, content=b"synced"):
+        """A disk with one file that is safe."""
+        disk = shim.Disk(os.path.join(self.dir, "data"))
+        event, path = shim.Event("", 5, 0, os.O_CREAT, 0, 0, b"", b""), os.path.join(self.home, "old").encode()
+        events = [event._replace(kind="mkdir", p1=self.home.encode()),
+                  event._replace(kind="open", p1=path), event._replace(kind="write", result=len(content), p1=content),
+                  event._replace(kind="fsync"), event._replace(kind="synced"),
+                  event._replace(kind="open", fd=6, p1=os.path.dirname(self.home).encode()),
+                  event._replace(kind="dirsync", fd=6), event._replace(kind="synced", fd=6),
+                  event._replace(kind="open", fd=7, p1=self.home.encode())]
+        events += self.sync_names(event)
+        for index, each in enumerate(events):
+            disk.apply(index, each)
+        return disk, event, len(events)
+
+    @staticmethod
+    def sync_names(event):
+        return [event._replace(kind="dirsync", fd=7), event._replace(kind="synced", fd=7)]
+
+    def image(self, disk):
+        target = os.path.join(self.dir, "image")
+        disk.write_image(target)
+        home = os.path.join(target, "version-2")
+        return {name: store.read(os.path.join(home, name)) for name in os.listdir(home)}
+
+    def after(self, disk, event, count):
+        """What is safe when the next server has synced the directory and nothing else."""
+        disk.restarted(count, self.left)
+        again = [event._replace(kind="open", fd=7, p1=self.home.encode())] + self.sync_names(event)
+        for index, each in enumerate(again, count + 1):
+            disk.apply(index, each)
+        return self.image(disk)
+
+    def test_a_rename(self):
+        self.leave("new", b"synced")
+        self.assertEqual(self.after(*self.made()), {"new": b"synced"})
+
+    def test_a_removal(self):
+        self.leave("other", b"not safe")
+        self.assertEqual(self.after(*self.made()), {"other": b""})
+
+    def test_a_record(self):
+        """The records of the next server are found behind a part of one."""
+        path, record = os.path.join(self.dir, "trace"), struct.pack("=IiiIqqII", 2, 5, 3, 0, 0, 0, 3, 0) + b"abc"
+        for cut in range(len(record)):
+            with open(path, "wb") as f:
+                f.write(record * 2 + record[:cut])
+            self.assertEqual(len(shim.read_trace(path)), 2)
+            self.assertEqual(shim.end_trace(path), 2)
+            with open(path, "ab") as f:
+                f.write(record)
+            self.assertEqual([e.p1 for e in shim.read_trace(path)], [b"abc"] * 3)
 
 
 class PowerLoss(Traced):
@@ -134,9 +203,8 @@ class PowerLoss(Traced):
         load, events = self.record(server, 60)
         self.cut_everywhere(load, server, events, 200 if FULL else 24)
 
-    def note_unanswered(self, load, server):
+    def note_unanswered(self, load, server, entries):
         """Adds what was carried out and not answered to w.done, with the zxids of the log."""
-        entries = store.log_entries(server.version2)
         conn = self.connect(server)
         conn.auth("digest", PASSWORD)
         for w in load.writers:
@@ -170,9 +238,9 @@ class PowerLoss(Traced):
         load.join()
         crashed = os.path.join(server.dir, "crashed")
         shutil.copytree(server.version2, crashed)
-        at = len(shim.read_trace(server.trace))
+        at = shim.end_trace(server.trace)
         server.start()
-        self.note_unanswered(load, server)
+        self.note_unanswered(load, server, store.log_entries(crashed))
         load.run(30)
         server.stop()
         self.cut_everywhere(load, server, shim.read_trace(server.trace), 100 if FULL else 16, (at, crashed))

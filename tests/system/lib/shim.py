@@ -71,16 +71,27 @@ def prefix(root, trace=None, fault=None, skip=(), stall=None):
     return ["env"] + ["%s=%s" % item for item in env.items()]
 
 
-def read_trace(path):
-    events, at = [], 0
-    data = store.read(path)
-    while at + 40 <= len(data):                     # a killed server may leave half a record
-        kind, fd, result, flags, a, b, n1, n2 = struct.unpack_from("=IiiIqqII", data, at)
-        at += 40
-        events.append(Event(KINDS[kind], fd, result, flags, a, b, data[at:at + n1],
-                            data[at + n1:at + n1 + n2]))
+def _records(data):
+    """(event, where it ends); a killed server may leave a part of the last one, which is not among them."""
+    at, head = 0, struct.Struct("=IiiIqqII")
+    while at + head.size <= len(data):
+        kind, fd, result, flags, a, b, n1, n2 = head.unpack_from(data, at)
+        at += head.size
+        if at + n1 + n2 > len(data):
+            return
+        yield Event(KINDS[kind], fd, result, flags, a, b, data[at:at + n1], data[at + n1:at + n1 + n2]), at + n1 + n2
         at += n1 + n2
-    return events
+
+
+def read_trace(path):
+    return [event for event, _ in _records(store.read(path))]
+
+
+def end_trace(path):
+    """After a kill, so that the records of the next server follow whole ones. Returns their number."""
+    ends = [end for _, end in _records(store.read(path))]
+    os.truncate(path, ends[-1] if ends else 0)
+    return len(ends)
 
 
 # --- what is on the disk -----------------------------------------------------------------
@@ -175,17 +186,27 @@ class Disk:
         """Another process goes on.  directory: what the one before left, which may be more than it
         could record: the call during which it was killed."""
         self.fds, self.syncs = {}, {}
-        for name in os.listdir(directory):
-            path = os.path.join(self.root, "version-2", name)
+        home = os.path.join(self.root, "version-2")
+        found = sorted(os.listdir(directory))
+        gone = [path for path in self.names if os.path.dirname(path) == home and os.path.basename(path) not in found]
+        for name in found:
+            path = os.path.join(home, name)
             content = store.read(os.path.join(directory, name))
             if path not in self.names:
-                self._change_name(index, "link", path, Inode())
+                renamed = [old for old in gone if self.names[old].content == content]
+                if renamed:
+                    gone.remove(renamed[0])
+                    self._change_name(index, "rename", renamed[0], path)
+                else:
+                    self._change_name(index, "link", path, Inode())
             inode = self.names[path]
             if len(inode.content) != len(content):
                 inode.change(index, ("truncate", len(content), 0))
             differ = [i for i, (a, b) in enumerate(zip(inode.content, content)) if a != b]
             if differ:
                 inode.change(index, ("write", differ[0], content[differ[0]:differ[-1] + 1]))
+        for path in gone:
+            self._change_name(index, "unlink", path)
 
     def apply(self, index, e):
         handler = getattr(self, "_on_" + e.kind, None)

@@ -335,10 +335,12 @@ int unlink(const char *name) { return unlinkat(AT_FDCWD, name, 0); }
 
 int mkdir(const char *name, mode_t mode) {
     char path[PATH_MAX];
-    bool ours = path_of(AT_FDCWD, name, path);
-    int n = ours && fault_now(MKDIR) == FAULT_ERROR ? -1 : (int)syscall(SYS_mkdirat, AT_FDCWD, name, mode);
-    if (ours)
-        record(MKDIR, -1, n, 0, 0, 0, path, strlen(path), NULL, 0);
+    if (!path_of(AT_FDCWD, name, path))
+        return (int)syscall(SYS_mkdirat, AT_FDCWD, name, mode);
+    pthread_mutex_lock(&names);
+    int n = fault_now(MKDIR) == FAULT_ERROR ? -1 : (int)syscall(SYS_mkdirat, AT_FDCWD, name, mode);
+    record(MKDIR, -1, n, 0, 0, 0, path, strlen(path), NULL, 0);
+    pthread_mutex_unlock(&names);
     return n;
 }
 
