@@ -7,10 +7,11 @@ import unittest
 
 from kazoo.client import KazooClient
 
-from lib.server import ON_JAVA, _REPO, _free_port
+from lib.server import ON_JAVA, _REPO, free_ports
 from lib.wire import DEADLINE
 
 RUN_TIME = 120
+SERVERS = 4              # that a test starts at the most
 JAVA = shutil.which("java") and os.path.exists("/usr/share/java/zookeeper.jar")
 
 
@@ -51,9 +52,10 @@ class CreateClusterTest(ToolTest):
     def setUp(self):
         super().setUp()
         self.cluster = os.path.join(self.dir, "cluster")
-        port, self.token = _free_port()          # those behind it are probably free as well
-        self.addCleanup(self.token.close)
-        self.base = port - 1
+        # Of the clients, between the members, and of elections, for each server.
+        self.base, tokens = free_ports([kind + number for kind in (0, 100, 200) for number in range(1, SERVERS + 1)])
+        for token in tokens:
+            self.addCleanup(token.close)
         self.addCleanup(self.run_tool, "stop", "--dir", self.cluster)
 
     def tool(self, *words):

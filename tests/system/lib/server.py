@@ -43,17 +43,25 @@ _JAVA_JARS = """zookeeper zookeeper-jute slf4j-api slf4j-simple netty-buffer net
 def _free_port():
     """A port nobody uses, and a token that keeps parallel test processes off it while held.
     Taken from below the ephemeral range so that no outgoing connection can grab it."""
+    port, tokens = free_ports([0])
+    return port, tokens[0]
+
+
+def free_ports(offsets):
+    """The same for all ports that lie so far behind the one that is returned."""
     while True:
-        port = random.SystemRandom().randrange(12000, 30000)
-        token = socket.socket(socket.AF_UNIX)
+        base, tokens = random.SystemRandom().randrange(12000, 30000), []
         try:
-            token.bind("\0zabra-test-port-%d" % port)
-            with socket.socket() as probe:
-                probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-                probe.bind(("127.0.0.1", port))
-            return port, token
+            for port in [base + n for n in offsets]:
+                tokens.append(socket.socket(socket.AF_UNIX))
+                tokens[-1].bind("\0zabra-test-port-%d" % port)
+                with socket.socket() as probe:
+                    probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+                    probe.bind(("127.0.0.1", port))
+            return base, tokens
         except OSError:
-            token.close()
+            for token in tokens:
+                token.close()
 
 
 def _die_with_parent():
