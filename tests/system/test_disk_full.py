@@ -7,7 +7,7 @@ import signal
 from lib import store, wire
 from lib.dirs import DirTest, longer
 from lib.load import Load
-from lib.space import MB, Space
+from lib.space import MB, Space, size_of
 from lib.wire import EPHEMERAL, Err
 
 SEED = int(os.environ.get("ZABRA_TEST_SEED", random.SystemRandom().randrange(10**6)))
@@ -163,7 +163,7 @@ class DiskFull(DirTest):
         self.assertRegex(server.log(), r"removed log\.")
         logs = store.named(space.path("version-2"), "log")
         snapshots = store.named(space.path("version-2"), "snapshot")
-        self.assertLess(sum(os.path.getsize(p) for p in logs), 30 * MB)
+        self.assertLess(sum(map(size_of, logs)), 30 * MB)
         self.assertGreaterEqual(len(snapshots), 1)
 
     def test_filled_by_its_own_logs(self):
@@ -241,8 +241,7 @@ class DiskFull(DirTest):
         space.fill(server)
         server.kill()
         space.drop_reserve()
-        with open(space.path("filler2"), "wb") as f:
-            os.posix_fallocate(f.fileno(), 0, space.free())
+        space.take()
         self.assertEqual(space.free(), 0)
         self.start(server, ballast=False)
         conn = self.connect(server, timeout=60000)
@@ -251,7 +250,6 @@ class DiskFull(DirTest):
         other = self.connect(server, timeout=60000)
         other.delete("/e")
         other.end_session()
-        space.release("filler2")
         space.release()
         self.wait_for(lambda: not self.refused(conn), FREE_TIME, "writes again")
         server.stop()

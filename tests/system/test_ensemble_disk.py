@@ -6,7 +6,7 @@ import time
 from lib import shim, wire
 from lib.dirs import longer
 from lib.ensemble import EnsembleTest
-from lib.space import MB, RESERVE
+from lib.space import MB, RESERVE, size_of
 from lib.wire import Err
 
 SEED = int(os.environ.get("ZABRA_TEST_SEED", "1"))
@@ -65,15 +65,16 @@ class Stalling(DiskTest):
 
     def test_the_leader(self):
         """The two others are enough for every commit; after a while one of them leads."""
-        e = self.ensemble()
+        e = self.ensemble(options={"syncLimit": 6})
         old = e.start()
         load = self.load(e, 3, SEED)
         load.start()
         load.go_on()
         conn = self.connect(old, timeout=60000)
+        epoch = int(old.fields()["Zxid"], 16) >> 32
         self.stall(old)
         conn.create("/with two disks", b"x")
-        self.assertEqual(old.mode(), "leader")
+        self.assertEqual(conn.last.zxid >> 32, epoch)
         load.go_on(100)
         self.wait_for(lambda: "our disk is too slow" in old.log(), what="its end as the leader")
         new = self.wait_for(lambda: [m for m in e.others(old) if m.mode() == "leader"], what="another leader")[0]
@@ -108,7 +109,8 @@ class Stalling(DiskTest):
         load = self.load(e, 3, SEED)
         load.run(30)
         self.assert_same_trees(e)
-        self.stall(e[2])                            # while it has nothing to write
+        self.wait_for(lambda: e[3].mntr()["zk_zabra_learner_2_unacknowledged"] == "0", what="a disk with nothing to write")
+        self.stall(e[2])
         e[3].kill()
         self.wait_for(lambda: "elected" in e[2].log(), what="the election of one with a stalled disk")
         e[3].begin()
@@ -145,8 +147,7 @@ class Full(DiskTest):
 
     def wait_for_reserve(self, *members):
         for m in members:
-            path = m.path(*RESERVE)
-            self.wait_for(lambda path=path: os.path.exists(path) and os.path.getsize(path) == 1 * MB, what="the reserve")
+            self.wait_for(lambda m=m: size_of(m.path(*RESERVE)) == 1 * MB, what="the reserve")
 
     def led_by_3(self, spaces, options=None):
         """Started so that 3 leads, with small disks for some."""
@@ -179,11 +180,11 @@ class Full(DiskTest):
         """Nobody is refused anything, not even its own clients; when the reserve is used up it leaves."""
         e = self.led_by_3([1])
         load = self.load(e, 3, SEED)
-        load.start()
-        load.go_on()
+        load.run(30)
         e[1].space.fill(e[1])
-        own = self.connect(e[1], timeout=60000)
+        own = self.connect(e[1], timeout=60000)     # before the load has used up the reserve
         own.create("/over", bytes(1000))
+        load.start()
         self.assertEqual(self.overwrite(self.connect(e[3]), 4 * MB), 0)
         self.wait_for(lambda: e[1].mode() is None, what="no service there")
         load.go_on(100)
@@ -201,6 +202,7 @@ class Full(DiskTest):
         e[3].space.fill(e[3])
         self.wait_for(lambda: "our disk is full" in e[3].log(), what="its end as the leader")
         new = self.wait_for(lambda: [m for m in (e[1], e[2]) if m.mode() == "leader"], what="another leader")[0]
+        load.go_on()                                # past what the old leader has answered
         refusals = [w.refusals for w in load.writers]
         load.go_on(100)
         conn = self.connect(new, timeout=60000)
@@ -268,8 +270,7 @@ class Full(DiskTest):
         e[1].space.fill(e[1])
         e[1].kill()
         e[1].space.drop_reserve()
-        with open(e[1].path("filler"), "ab") as f:
-            os.posix_fallocate(f.fileno(), os.fstat(f.fileno()).st_size, e[1].space.free())
+        e[1].space.take()
         self.assertEqual(e[1].space.free(), 0)
         e[1].begin()
         load.go_on(200)

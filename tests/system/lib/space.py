@@ -8,6 +8,14 @@ MB = 1 << 20
 RESERVE = "version-2", "zabra.ballast"
 
 
+def size_of(path):
+    """Of a file that a server may remove at any time: 0 if it has."""
+    try:
+        return os.path.getsize(path)
+    except FileNotFoundError:
+        return 0
+
+
 class Space:
     """A mount namespace with a tmpfs at this directory."""
 
@@ -33,22 +41,22 @@ class Space:
         fs = os.statvfs(self.path())
         return fs.f_bavail * fs.f_frsize
 
-    def fill(self, server, leave=0, name="filler"):
-        """A file that takes all space but so many bytes.  The server stands still meanwhile: what it
-        gives up then must be its own."""
-        server.process.send_signal(signal.SIGSTOP)
-        os.waitid(os.P_PID, server.process.pid, os.WSTOPPED)
-        with open(self.path(name), "ab") as f:
+    def take(self, leave=0):
+        """A file that takes all space but so many bytes, while no server runs."""
+        with open(self.path("filler"), "ab") as f:
             if self.free() > leave:
                 os.posix_fallocate(f.fileno(), os.fstat(f.fileno()).st_size, self.free() - leave)
+
+    def fill(self, server, leave=0):
+        """The same under a server, which stands still meanwhile: what it gives up then must be its own."""
+        server.process.send_signal(signal.SIGSTOP)
+        os.waitid(os.P_PID, server.process.pid, os.WSTOPPED)
+        self.take(leave)
         server.process.send_signal(signal.SIGCONT)
 
     def reserve(self):
         """How many bytes the server keeps back for bad times."""
-        try:
-            return os.path.getsize(self.path(*RESERVE))
-        except FileNotFoundError:
-            return 0
+        return size_of(self.path(*RESERVE))
 
     def drop_reserve(self):
         """While no server runs; the last one may have used it up."""
@@ -58,8 +66,8 @@ class Space:
     def resize(self, size):
         subprocess.check_call(self.prefix + ["mount", "-o", "remount,size=%d" % size, self.directory])
 
-    def release(self, name="filler"):
-        os.unlink(self.path(name))
+    def release(self):
+        os.unlink(self.path("filler"))
 
     def close(self):
         self.process.stdin.close()
