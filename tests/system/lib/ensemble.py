@@ -22,7 +22,7 @@ from lib.wire import DEADLINE
 
 FULL = bool(os.environ.get("ZABRA_TEST_FULL"))
 OUTAGE_TIME = 30.0       # seconds within which a client must find a member that serves
-LOOK_TIME = 1.0          # seconds that one look at a member may take
+LOOK_TIME = 3.0          # seconds that one look at a member may take
 
 OPTIONS = {
     "tickTime": 500, "initLimit": 20, "syncLimit": 6, "minSessionTimeout": 500, "maxSessionTimeout": 120000,
@@ -103,14 +103,16 @@ class Member(ZabraServer):
         """Stops all its threads where they are."""
         self.process.send_signal(signal.SIGSTOP)
         self.stopped = True
-        while any(state != "T" for state in self._thread_states()):
+        while any(state != b"T" for state in self._thread_states()):
             time.sleep(0.001)                       # pause of the polling loop
 
     def _thread_states(self):
         tasks = "/proc/%d/task" % self.process.pid
         for task in os.listdir(tasks):
-            with open(os.path.join(tasks, task, "stat")) as f:
-                yield f.read().rpartition(")")[2].split()[0]
+            try:
+                yield store.read(os.path.join(tasks, task, "stat")).rpartition(b")")[2].split()[0]
+            except (FileNotFoundError, ProcessLookupError):
+                pass                                # it has ended
 
     def go_on(self):
         self.process.send_signal(signal.SIGCONT)
@@ -215,7 +217,8 @@ class Ensemble:
 
     def wait(self, timeout=None):
         """Until all members that run serve, one of them as the leader; returns it."""
-        deadline = time.monotonic() + (timeout or max(START_TIME, self.outage_time))
+        timeout = timeout or max(START_TIME, self.outage_time)
+        deadline = time.monotonic() + timeout
         while True:
             for m in self.members:
                 if m.process is not None and m.process.poll() is not None:
