@@ -81,11 +81,13 @@ class Working(EnsembleTest):
         load = self.load(e, 3, SEED, members=[observer])
         load.run(200)
         self.assert_same_trees(e, load)
+        self.wait_until_logged(observer)
         observer.kill()                             # the others do not care
         rest = self.load(e, 3, SEED + 1, prefix="/x", members=[leader])
         rest.run(200)
+        before = len(leader.log())
         observer.start()
-        self.assertRegex(leader.said(), r"learner 4 is at 0x\w+, we are at 0x\w+: DIFF")
+        self.assertRegex(leader.said(before), r"learner 4 is at 0x\w+, we are at 0x\w+: DIFF")
         self.assert_same_trees(e, rest)
         for m in e.others(leader, observer):
             m.kill()
@@ -192,8 +194,7 @@ class Dying(EnsembleTest):
         load = self.load(e, 4, SEED, members=[leader])
         load.start()
         load.go_on(100)
-        for follower in e.others(leader):
-            self.connect(follower).sync("/")        # it has something, or it would get a snapshot
+        self.wait_until_logged(*e.others(leader))
         for n in range(KILLS):
             follower = e.others(leader)[n % 2]
             follower.kill()
@@ -215,7 +216,7 @@ class Dying(EnsembleTest):
         load.go_on()
         conn = self.connect(leader)
         for count, member in enumerate((e.others(leader)[0], e[4]), 1):
-            self.connect(member).sync("/")
+            self.wait_until_logged(member)
             member.kill()
             self.write_many(conn, "/many%d" % count)
             before, snaps = len(leader.log()), leader.mntr()["zk_snap_count"]

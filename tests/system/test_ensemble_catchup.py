@@ -34,10 +34,11 @@ class CatchUp(EnsembleTest):
         e = self.ensemble(kinds)
         self.assertEqual(e.start(1, 3).id, 3)
         self.assertEqual(e.start().id, 3)
-        for m in e.members:                         # they have something, or they would get a snapshot
+        for m in e.members:
             conn = self.connect(m)
             conn.create("/has%d" % m.id)
             conn.end_session()
+        self.wait_until_logged(*e.members)
         return e
 
     def many(self, conn, requests):

@@ -252,6 +252,7 @@ class Losses(MixedTest):
         load.start()
         load.go_on(100)
         for stop in (learner.stop, learner.kill):
+            self.wait_until_logged(learner)
             stop()
             load.go_on(50)
             before = len(learner.log())
@@ -282,7 +283,7 @@ class Losses(MixedTest):
         leader, learner = e[3], e[1]
         conn = self.connect(leader, timeout=60000)
         conn.create("/before")
-        self.connect(learner).sync("/")
+        self.wait_until_logged(learner)
         for n, stop in enumerate((learner.stop, learner.kill), 1):
             stop()
             self.write_many(conn, "/many%d" % n)

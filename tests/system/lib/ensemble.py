@@ -389,6 +389,11 @@ class EnsembleTest(unittest.TestCase):
         client.start(DEADLINE)
         return client
 
+    def wait_until_logged(self, *members):
+        """Until each has something in its log: its tree may have that earlier. With nothing it would come back for a snapshot."""
+        for m in members:
+            self.wait_for(lambda m=m: store.log_entries(m.path("version-2")), what="a log of %r" % m)
+
     def write_many(self, conn, path, count=3000):
         """So many changes of one node, which is made if need be: more than a short window holds (500)."""
         conn.request(wire.create(path))
