@@ -193,8 +193,8 @@ static void publish(struct snapshotter *p) {
 }
 
 /* S7. In an ensemble a transaction can be applied before it is in our own log. When that waits for space, the snapshot may be
- * what makes it: a quorum has what stands in it, and what the log still lacks will follow where the log ends; or, if this process ends before,
- * never (E30). */
+ * what makes it: a quorum has what stands in it, and what the log still lacks will follow where the log ends; or, if this
+ * process ends before, never (E30). */
 static void publish_if_logged(struct snapshotter *p) {
     const struct server *s = p->s;
     bool logged = s->logged >= p->zxid;
