@@ -248,9 +248,10 @@ static void take_looking(struct election *e, struct voter *v, const struct notif
         wait_finally(e, now);
 }
 
+/* Who follows us while we are not to be trusted has not noticed that we have ended: it was what we had before that made us lead. */
 static bool leader_agrees(struct election *e, bool outside, const struct notification *n) {
     if (n->leader == e->options.sid)
-        return e->clock == n->election_epoch;
+        return e->initial.zxid != UNTRUSTED_ZXID && e->clock == n->election_epoch;
     const struct heard *h = heard_of(find_voter(e, n->leader), outside);
     return h->present && h->state == PEER_LEADING;
 }

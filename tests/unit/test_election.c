@@ -576,6 +576,19 @@ START_TEST(untrusted_database) {
     expect(w, "=F2 z0 e1 p1\n");
     stop(w);
 
+    /* Who has not noticed yet that it is gone follows it: as it was, not as it is. */
+    w = start(1, 3);
+    look(w, -1, 0);
+    buf_clear(&w->out);
+    hear(w, "2:F1 z0 e1 p1");
+    hear(w, "3:F1 z0 e1 p1");
+    expect(w, "");
+    LOOKING(w);
+    hear(w, "3:E3 z9 e2 p2");
+    hear(w, "2:F3 z9 e2 p2");
+    expect(w, "=F3 z9 e2 p2\n");
+    stop(w);
+
     w = start(1, 3);
     look(w, 0, 0);
     buf_clear(&w->out);
