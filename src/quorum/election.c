@@ -30,6 +30,7 @@ struct voter {
     struct monotime replied_at;
     bool has_held;
     bool settled; /* has told in this round that it has a role */
+    int64_t round; /* the one that it was LOOKING in last, as far as hear_round was told */
     bool supporter;
 };
 
@@ -230,7 +231,7 @@ static void wait_finally(struct election *e, struct now now) {
 
 static void take_looking(struct election *e, struct voter *v, const struct notification *n, struct now now) {
     struct vote vote = vote_of(n);
-    if (e->initial.zxid == UNTRUSTED_ZXID || n->zxid == UNTRUSTED_ZXID || n->election_epoch < e->clock)
+    if (n->election_epoch < e->clock)
         return;
     if (n->election_epoch > e->clock) {
         e->clock = n->election_epoch;
@@ -281,8 +282,22 @@ static void take_finally(struct election *e, struct voter *v, const struct notif
     wait_finally(e, now);
 }
 
+/* Whoever must not vote takes no part in the rounds of the others, and hears of their result only if it asks. A round that begins
+ * will soon be over: time to ask. And rounds that follow each other must not put that off for ever. */
+static void hear_round(struct election *e, struct voter *v, const struct notification *n, struct now now) {
+    if (e->initial.zxid != UNTRUSTED_ZXID || v->sid == e->options.sid || n->election_epoch == v->round)
+        return;
+    v->round = n->election_epoch;
+    e->interval_ms = e->options.min_interval_ms;
+    e->deadline.us = i64_min(e->deadline.us, mono_add_ms(now.mono, e->interval_ms).us);
+}
+
 static void take(struct election *e, struct voter *v, const struct notification *n, struct now now) {
     struct vote vote = vote_of(n);
+    if (n->state == PEER_LOOKING && (e->initial.zxid == UNTRUSTED_ZXID || n->zxid == UNTRUSTED_ZXID)) {
+        hear_round(e, v, n, now);
+        return;
+    }
     if (e->final && !vote_beats(e, &vote, &e->proposed)) {
         take_finally(e, v, n, now);
         return;

@@ -600,6 +600,67 @@ START_TEST(untrusted_database) {
 }
 END_TEST
 
+/* How often everybody is told in so many ms; *first: when that began. */
+static int times_told(struct world *w, int64_t ms, int64_t *first) {
+    int times = 0;
+    *first = -1;
+    for (int64_t at = 1; at <= ms; at++) {
+        pass(w, 1);
+        if (w->out.len == 0)
+            continue;
+        expect(w, "2:L1 z-1 e1 p0\n3:L1 z-1 e1 p0\n");
+        *first = times++ == 0 ? at : *first;
+    }
+    return times;
+}
+
+/* It is told of nothing but the beginning of each round. Even if one follows the other it hears who leads. */
+START_TEST(untrusted_asks_after_each_round) {
+    struct world *w = start(1, 3);
+    char text[32];
+    int64_t first;
+    look(w, -1, 0);
+    buf_clear(&w->out);
+    ck_assert_int_eq(times_told(w, 70000, &first), 8); /* up to 51200 */
+    for (int round = 5; round < 30; round++) {
+        snprintf(text, sizeof text, "2:L2 z7 e%d p1", round);
+        hear(w, text);
+        pass(w, 50);
+        hear(w, text); /* twice */
+        ck_assert_int_eq(times_told(w, 4950, &first), 4);
+        ck_assert_int_eq(first, 150);
+    }
+    hear(w, "2:E2 z7 e29 p1");
+    hear(w, "3:F2 z7 e29 p1");
+    expect(w, "=F2 z7 e29 p1\n");
+    stop(w);
+}
+END_TEST
+
+/* Those who may vote are not kept from anything by one who may not. */
+START_TEST(untrusted_delays_nobody) {
+    struct world *w = start(1, 3);
+    look(w, 0, 0);
+    buf_clear(&w->out);
+    for (int i = 0; i < 199; i++) {
+        pass(w, 1);
+        hear(w, "2:L2 z-1 e1 p9");
+    }
+    expect(w, "");
+    pass(w, 1);
+    expect(w, "2:L1 z0 e1 p0\n3:L1 z0 e1 p0\n");
+    hear(w, "3:L1 z0 e1 p0");
+    for (int i = 0; i < 199; i++) {
+        pass(w, 1);
+        hear(w, "2:L2 z-1 e1 p9");
+    }
+    expect(w, "");
+    pass(w, 1);
+    expect(w, "=E1 z0 e1 p0\n");
+    stop(w);
+}
+END_TEST
+
 START_TEST(heard_before_the_round) {
     struct world *w = start(1, 3);
     hear(w, "2:L2 z0 e1 p0");
@@ -750,6 +811,8 @@ int main(void) {
     tcase_add_test(t, early_end);
     tcase_add_test(t, silence);
     tcase_add_test(t, untrusted_database);
+    tcase_add_test(t, untrusted_asks_after_each_round);
+    tcase_add_test(t, untrusted_delays_nobody);
     tcase_add_test(t, heard_before_the_round);
     suite_add_tcase(s, t);
     t = tcase_create("configurations");

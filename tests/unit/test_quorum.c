@@ -467,6 +467,37 @@ static void expect_config(const char *enabled, const char *last_line) {
     testensemble_free(e);
 }
 
+/* The others cannot do without it any more, but do not keep a leader for long. It has been alone before, so it asks less and less
+ * often; all that it is told of is that there is another election. */
+START_TEST(wiped_voter_between_many_elections) {
+    struct testensemble *e = testensemble_new(3, 0, NULL);
+    int leader = testensemble_elect(e), wiped = leader == 1 ? 2 : 1;
+    put(e, testensemble_client(e, leader), "/acknowledged");
+    testensemble_end(e, wiped, TESTSERVER_KILL);
+    testensemble_wipe(e, wiped);
+    testensemble_start(e, wiped);
+    for (int sid = 1; sid <= 3; sid++)
+        e->cut[sid][wiped] = e->cut[wiped][sid] = sid != wiped;
+    ck_assert_int_eq(store_mark(&e->servers[wiped]->disk.disk), 0);
+    testensemble_end(e, wiped, TESTSERVER_KILL);
+    testensemble_start(e, wiped);
+    testensemble_run(e, 30000);
+    memset(e->cut, 0, sizeof e->cut);
+    int elections = 0;
+    while (e->servers[wiped]->server->state != SERVER_RUNNING) {
+        ck_assert_int_lt(++elections, 10);
+        leader = testensemble_leader(e);
+        if (leader != 0)
+            quorum_leave(e->servers[leader]->server->quorum, "the test wants another election");
+        testensemble_run(e, 3000);
+    }
+    testensemble_elect(e);
+    testensemble_run(e, 3000);
+    testensemble_expect_equal(e);
+    testensemble_free(e);
+}
+END_TEST
+
 /* It cannot note that it must not vote: it goes on trying, and promises nothing before. */
 START_TEST(wiped_voter_with_a_full_disk) {
     struct testensemble *e = testensemble_new(3, 0, NULL);
@@ -564,7 +595,8 @@ int main(void) {
         configuration_gets_a_version, session_moves_between_members);
     ADD(suite, "away", first_followers_have_a_history, long_history_is_fed_in_pieces, leader_stops_and_comes_back,
         leader_is_killed_and_comes_back, leader_loses_power_and_comes_back,
-        divergent_tail_is_forgotten, wiped_voter_elects_nobody, wiped_voter_with_a_full_disk, member_without_history_gets_a_snapshot,
+        divergent_tail_is_forgotten, wiped_voter_elects_nobody, wiped_voter_between_many_elections, wiped_voter_with_a_full_disk,
+        member_without_history_gets_a_snapshot,
         member_without_history_gets_the_logs, snapshot_that_cannot_be_read);
     return run_suite(suite);
 }
