@@ -262,12 +262,12 @@ static void drop_older_links(struct leader *l, int64_t sid) {
 }
 
 /* A voter has promised an epoch to somebody who did not come to lead it. It will never follow a smaller one, so for it, but not
- * again and again, we make place for another. */
+ * again and again, we make place for another; also for one that has to learn like an observer before it votes again. */
 static void hear_epoch(struct member *m, int64_t accepted) {
     struct leader *l = m->leader;
     struct quorum *q = l->q;
     int64_t patience_us = quorum_ticks_ms(q, q->s->config->init_limit_ticks) * 1000;
-    if (m->observer || accepted <= l->epoch || qconfig_voter_bit(q->committed, m->sid) == 0)
+    if (accepted <= l->epoch || qconfig_voter_bit(q->committed, m->sid) == 0)
         return;
     q->epoch_heard = i64_max(q->epoch_heard, accepted);
     if (l->serving && mono_diff_us(now_of(l).mono, l->serving_since) > patience_us)

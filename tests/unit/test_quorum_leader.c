@@ -285,10 +285,10 @@ START_TEST(i6_impossible_epoch_is_refused) {
 END_TEST
 
 /* It refuses us for ever: another epoch lets it in. Not more often than every initLimit. */
-START_TEST(voter_that_has_accepted_a_later_epoch) {
+static void later_epoch(int32_t type) {
     lead(NULL);
     q = peer_of(2);
-    hello(q, 7);
+    hello_as(q, 2, type, 7);
     ck_assert_int_eq(testpeer_expect(q, PACKET_LEADERINFO).zxid, Z(1, 0));
     run(100);
     ck_assert_int_eq(server_at(3)->state, SERVER_RUNNING);
@@ -296,16 +296,22 @@ START_TEST(voter_that_has_accepted_a_later_epoch) {
         testpeer_send(p, PACKET_PING, 0, (struct slice){"", 0});
         run(1000);
     }
-    hello_as(q, 2, PACKET_OBSERVERINFO, 7);
+    hello_as(q, 9, PACKET_OBSERVERINFO, 7);
     run(100);
     ck_assert_int_eq(server_at(3)->state, SERVER_RUNNING);
-    hello(q, 7);
+    hello_as(q, 2, type, 7);
     run(100);
     ck_assert_int_ne(server_at(3)->state, SERVER_RUNNING);
     testensemble_appoint(e, 3, 3);
     hello(p, 1);
     ck_assert_int_eq(testpeer_expect(p, PACKET_LEADERINFO).zxid, Z(8, 0));
 }
+
+START_TEST(voter_that_has_accepted_a_later_epoch) { later_epoch(PACKET_FOLLOWERINFO); }
+END_TEST
+
+/* Without its history it comes like an observer. */
+START_TEST(untrusted_voter_that_has_accepted_a_later_epoch) { later_epoch(PACKET_OBSERVERINFO); }
 END_TEST
 
 START_TEST(i11_quorum_without_the_leaders_disk) {
@@ -541,7 +547,8 @@ END_TEST
 int main(void) {
     Suite *suite = suite_create("quorum_leader");
     ADD_ENSEMBLE(suite, "lead", i9_who_is_ahead_is_not_led, i10_leader_serves_after_newleader_is_acknowledged,
-        i6_impossible_epoch_is_refused, voter_that_has_accepted_a_later_epoch, i11_acks_before_newleader_do_not_count,
+        i6_impossible_epoch_is_refused, voter_that_has_accepted_a_later_epoch,
+        untrusted_voter_that_has_accepted_a_later_epoch, i11_acks_before_newleader_do_not_count,
         i11_ack_of_what_was_not_proposed, i11_acks_of_an_older_link_do_not_count, i11_nobody_acknowledges_in_our_name,
         i11_observers_do_not_count, i11_quorum_without_the_leaders_disk, i15_trunc_never_takes_back_what_is_committed,
         i15_snapshot_is_not_older_than_the_learner, i15_learner_that_does_not_know_what_it_has, learner_goes_while_its_snapshot_is_read,
