@@ -458,7 +458,7 @@ static void begin_feed(struct member *m, zxid_t after) {
         send_rest(m, after);
 }
 
-/* Voters are never put off: they are needed. But they count. */
+/* Voters are never put off: they are needed, also those that have to learn like observers before they vote again. But they count. */
 static bool admit_sync(struct member *m, enum sync_kind kind) {
     struct server *s = server_of(m->leader);
     const struct member *other;
@@ -467,7 +467,7 @@ static bool admit_sync(struct member *m, enum sync_kind kind) {
     LIST_FOREACH(other, &m->leader->members, const struct member, link_in_leader)
         running += !other->gone && other->sync == kind;
     metric_sample(&s->metrics, kind == SYNC_SNAP ? METRIC_INFLIGHT_SNAP_COUNT : METRIC_INFLIGHT_DIFF_COUNT, (uint64_t)running);
-    if (m->observer && running > most)
+    if (m->observer && qconfig_voter_bit(m->leader->q->committed, m->sid) == 0 && running > most)
         drop(m, kind == SYNC_SNAP ? "leader.maxConcurrentSnapSyncs are being sent a snapshot"
                                   : "leader.maxConcurrentDiffSyncs are being brought up to date");
     return !m->gone;

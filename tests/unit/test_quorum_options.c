@@ -139,7 +139,9 @@ static void sync_limit(const char *name, const char *forced, int32_t decision, e
     struct link *first = p->link;
     hello(p, 8, PACKET_OBSERVERINFO); /* one too many */
     testpeer_expect_closed(p);
-    hello(p, 1, PACKET_FOLLOWERINFO); /* a voter is never put off */
+    hello(p, 1, PACKET_OBSERVERINFO); /* a voter is never put off, not even without its history */
+    testpeer_expect(p, decision);
+    hello(p, 1, PACKET_FOLLOWERINFO);
     testpeer_expect(p, decision);
     run(100);
     ck_assert_ptr_nonnull(p->link);
