@@ -282,6 +282,14 @@ void diskguard_no_space(struct server *s) {
     }
 }
 
+/* What the log was given may be used up before the next regular look, and a rescue that has missed its space needs no rest. */
+void diskguard_space_again(struct server *s) {
+    struct diskguard *g = s->diskguard;
+    look_again(g);
+    if (mono_diff_us(g->next_rescue, s->now.mono) <= LOOK_INTERVAL_MS * INT64_C(1000))
+        g->next_rescue = s->now.mono;
+}
+
 /* ------------------------------------------------------------------ retention */
 
 /* Between two roles nothing is removed: what the tree holds may have to be taken back (E27). But without space there will be no

@@ -282,6 +282,7 @@ void pipeline_append_done(struct server *s, struct log_cmd *cmd) {
     if (s->disk_full) {
         s->disk_full = false;
         s->no_space_tries = 0;
+        diskguard_space_again(s);
         log_info("the log's disk takes writes again");
     }
     s->writing = NULL;

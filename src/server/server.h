@@ -308,6 +308,8 @@ void diskguard_log_grew(struct server *s, int64_t bytes, bool new_file);
 void diskguard_snapshot_grew(struct server *s, int64_t bytes);
 /* An append found no space: the ballast is given up. */
 void diskguard_no_space(struct server *s);
+/* Now one was taken again. */
+void diskguard_space_again(struct server *s);
 /* A look at old files is due, because a snapshot was published. */
 void diskguard_purge_soon(struct server *s);
 

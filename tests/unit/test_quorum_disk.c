@@ -11,17 +11,37 @@ static void put(struct testclient *c, const char *path, int32_t err) {
 }
 
 /* Sets 2000 bytes so often; returns how often that was refused. */
-static int overwrite(struct testclient *c, int times) {
+static int overwrite_at_once(struct testclient *c, int times) {
     static const char data[2000] = "x";
     int refused = 0;
     for (int i = 0; i < times; i++) {
         put_set(testclient_request(c, OP_SET_DATA), "/over", (struct slice){data, sizeof data}, -1);
         testclient_end(c);
+    }
+    for (int i = 0; i < times; i++) {
         int32_t err = testensemble_reply(e, c).err;
         ck_assert(err == ZK_OK || err == ZK_QUOTA_EXCEEDED);
         refused += err != ZK_OK;
     }
     return refused;
+}
+
+static int overwrite(struct testclient *c, int times) {
+    int refused = 0;
+    for (int i = 0; i < times; i++)
+        refused += overwrite_at_once(c, 1);
+    return refused;
+}
+
+/* So many znodes of 2000 bytes. */
+static void put_large(struct testclient *c, int count) {
+    for (int i = 0; i < count; i++) {
+        char path[16];
+        snprintf(path, sizeof path, "/n%d", i);
+        put_create(testclient_request(c, OP_CREATE), path, (struct slice){(const char[2000]){"x"}, 2000}, 0);
+        testclient_end(c);
+        ck_assert_int_eq(testensemble_reply(e, c).err, ZK_OK);
+    }
 }
 
 static struct simdisk *disk_of(int sid) { return &e->servers[sid]->disk; }
@@ -155,6 +175,45 @@ START_TEST(full_disks_of_logs) {
     for (int sid = 1; sid <= 3; sid++)
         testensemble_start(e, sid);
     expect_all_equal();
+}
+END_TEST
+
+/* It has space again, and the others go on filling it: there is no time to wait for the next regular look. */
+START_TEST(full_disk_of_logs_again_at_once) {
+    int leader = begin(OPTIONS("dataLogDir", "/data", "preAllocSize", "16", "diskReserve", RESERVE, "snapCount", "1000000",
+                               "autopurge.purgeInterval", "1"));
+    int full = leader == 1 ? 2 : 1;
+    struct testserver *ts = e->servers[full];
+    struct testclient *c = testensemble_client(e, leader);
+    fill(full, 900000);
+    /* A log that may go when there is an emergency. */
+    ck_assert_int_eq(overwrite(c, 160), 0);
+    ts->server->roll_next = true;
+    ck_assert_int_eq(overwrite(c, 1), 0);
+    snapshotter_request(ts->server);
+    run(2000);
+    ck_assert_int_gt(ts->server->good_snapshot, 0);
+    /* A large batch shows that the disk will soon be full. The new log that it asks for finds no space with the next one. */
+    ts->hold_log = true;
+    for (int batch = 0; batch < 2; batch++) {
+        ck_assert_int_eq(overwrite_at_once(c, 4), 0);
+        ck_assert_int_eq(overwrite_at_once(c, 150), 0);
+        ck_assert(testserver_do_log(ts));
+        run(1);
+    }
+    ts->hold_log = false;
+    for (int ms = 0; ms < 100 && !ts->server->disk_full; ms++)
+        run(1);
+    ck_assert(ts->server->disk_full);
+    for (int ms = 0; ms < 1000 && ts->server->disk_full; ms++)
+        run(1);
+    int64_t since = e->now.mono.us;
+    for (int i = 0; i < 300; i++) {
+        ck_assert_int_eq(overwrite_at_once(c, 4), 0);
+        ck_assert_msg(!ts->server->disk_full, "full again after %d ms", (int)(e->now.mono.us - since) / 1000);
+    }
+    ck_assert_int_eq(ts->server->state, SERVER_RUNNING);
+    ck_assert_int_eq(epoch_of(full), 1);
 }
 END_TEST
 
@@ -310,13 +369,7 @@ START_TEST(snapshot_that_does_not_fit) {
     testensemble_end(e, wiped, TESTSERVER_KILL);
     testensemble_wipe(e, wiped);
     ck_assert_int_eq(overwrite(c, 50), 0);
-    for (int i = 0; i < 100; i++) {
-        char path[16];
-        snprintf(path, sizeof path, "/n%d", i);
-        put_create(testclient_request(c, OP_CREATE), path, (struct slice){(const char[2000]){"x"}, 2000}, 0);
-        testclient_end(c);
-        ck_assert_int_eq(testensemble_reply(e, c).err, ZK_OK);
-    }
+    put_large(c, 100);
     testensemble_start(e, wiped);
     fill(wiped, 100000);
     run(30000);
@@ -333,8 +386,8 @@ END_TEST
 int main(void) {
     Suite *suite = suite_create("quorum_disk");
     ADD_ENSEMBLE(suite, "full", leader_with_a_full_disk_hands_over, leader_with_a_full_disk_that_is_needed, all_disks_are_full,
-                 follower_with_a_full_disk_refuses_nothing, full_disks_of_logs, full_disk_of_logs_of_a_leader_alone,
-                 member_that_is_stuck_by_its_logs, member_that_starts_on_a_disk_full_of_logs,
+                 follower_with_a_full_disk_refuses_nothing, full_disks_of_logs, full_disk_of_logs_again_at_once,
+                 full_disk_of_logs_of_a_leader_alone, member_that_is_stuck_by_its_logs, member_that_starts_on_a_disk_full_of_logs,
                  snapshot_ahead_of_the_log_is_damaged, snapshot_ahead_of_the_log_is_lost, configuration_without_space,
                  snapshot_that_does_not_fit);
     ADD_ENSEMBLE(suite, "slow", leader_with_a_disk_that_stands_still);
