@@ -28,7 +28,7 @@ void conf_dirs(struct server *s, struct buf *out);
 void conf_envi(struct server *s, struct buf *out); /* in any state of the server */
 
 /* mntr.c, hash.c */
-void mntr_mntr(struct server *s, struct buf *out);
+struct answer *mntr_mntr(struct server *s);
 void hash_hash(struct server *s, struct buf *out);
 
 #endif

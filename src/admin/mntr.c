@@ -1,6 +1,8 @@
 /* mntr: everything there is to monitor, one "zk_<key> TAB <value>" per line, under ZooKeeper's names; what only this
  * server has is called zk_zabra_<key>. Readers look keys up by name.
  *
+ * All of it is given at once, when the connections, of which there may be many, have been looked at in slices (net/answer.h).
+ *
  * Order: version and state, gauges, gauge sets, counters, counter sets, summaries. In an ensemble peer_state follows
  * server_state, and the gauges of the role follow the others. */
 #include <dirent.h>
@@ -207,15 +209,6 @@ static void put_servers(const struct metrics *m, struct buf *out) {
 
 /* ------------------------------------------------------------------ our own */
 
-/* A look at each connection, some 100 ns apiece: 10 ms for 100,000 of them. */
-static uint64_t output_bytes(const struct server *s) {
-    uint64_t bytes = 0;
-    const struct conn *c;
-    LIST_FOREACH(c, &s->conns_all, struct conn, all_link)
-        bytes += conn_output_bytes(c);
-    return bytes;
-}
-
 static void put_operation(struct buf *out, const char *name, const struct metric_basic *us) {
     buf_printf(out, "zk_zabra_op_%s_avg_us\t", name);
     str_java_double(out, mean(us));
@@ -240,7 +233,7 @@ static void put_operations(const struct metrics *m, struct buf *out) {
         put_operation(out, "unknown", &unknown);
 }
 
-static void put_memory(const struct server *s, struct buf *out) {
+static void put_memory(const struct server *s, uint64_t output_bytes, struct buf *out) {
     struct server_memory memory = server_memory(s);
     put_count(out, "zabra_memory_tree_bytes", memory.tree);
     put_count(out, "zabra_memory_watches_bytes", memory.watches);
@@ -249,10 +242,10 @@ static void put_memory(const struct server *s, struct buf *out) {
     put_count(out, "zabra_memory_log_window_bytes", memory.log_window);
     put_count(out, "zabra_memory_total_bytes", memory.total);
     put_int(out, "zabra_memory_max_bytes", s->config->maxmemory_bytes);
-    put_count(out, "zabra_output_buffer_bytes", output_bytes(s));
+    put_count(out, "zabra_output_buffer_bytes", output_bytes);
 }
 
-static void put_own(const struct server *s, struct buf *out) {
+static void put_own(const struct server *s, uint64_t output_bytes, struct buf *out) {
     const struct metrics *m = &s->metrics;
     put_count(out, "zabra_loop_turns", m->turns);
     put_count(out, "zabra_loop_turn_max_us", m->loop_turn_max_us);
@@ -264,7 +257,7 @@ static void put_own(const struct server *s, struct buf *out) {
     put_count(out, "zabra_request_max_bytes", m->request_max_bytes);
     put_int(out, "zabra_response_max_bytes", i64_max(0, m->response_max));
     put_count(out, "zabra_children_max", m->children_max);
-    put_memory(s, out);
+    put_memory(s, output_bytes, out);
     put_int(out, "zabra_data_dir_bytes", s->data_dir_bytes);
     put_int(out, "zabra_log_dir_bytes", s->log_dir_bytes);
     if (diskguard_free_bytes(s, DISK_SNAP) >= 0)
@@ -306,7 +299,7 @@ static void put_learner(void *ctx, const struct quorum_learner *l) {
         buf_printf(out, "zk_zabra_learner_%lld_unacknowledged\t%lld\n", (long long)l->sid, (long long)l->unacknowledged);
 }
 
-void mntr_mntr(struct server *s, struct buf *out) {
+static void put_all(const struct server *s, uint64_t output_bytes, struct buf *out) {
     struct quorum_view view;
     put_text(out, "version", ZABRA_FULL_VERSION);
     put_text(out, "server_state", stat_mode(s));
@@ -322,7 +315,39 @@ void mntr_mntr(struct server *s, struct buf *out) {
     for (enum metric_summary id = 0; id < METRIC_SUMMARY_COUNT; id++)
         put_summary(&s->metrics, id, out);
     put_servers(&s->metrics, out);
-    put_own(s, out);
+    put_own(s, output_bytes, out);
     if (s->quorum != NULL)
         quorum_each_learner(s->quorum, put_learner, out);
+}
+
+/* ------------------------------------------------------------------ the answer */
+
+struct mntr {
+    struct answer answer;
+    const struct server *s;
+    uint32_t slot; /* of the connection that is next */
+    uint64_t output_bytes; /* of those before it */
+};
+
+static bool next_of_mntr(struct answer *a, struct buf *out, size_t max, int *looks) {
+    struct mntr *m = CONTAINER_OF(a, struct mntr, answer);
+    (void)max;
+    for (; m->slot < m->s->slot_count; m->slot++) {
+        if (*looks <= 0)
+            return false;
+        --*looks;
+        const struct conn *c = m->s->slots[m->slot];
+        if (c != NULL)
+            m->output_bytes += conn_output_bytes(c);
+    }
+    put_all(m->s, m->output_bytes, out);
+    return true;
+}
+
+static void free_mntr(struct answer *a) { mem_free(CONTAINER_OF(a, struct mntr, answer)); }
+
+struct answer *mntr_mntr(struct server *s) {
+    struct mntr *m = mem_calloc(1, sizeof *m);
+    *m = (struct mntr){.answer = {.next = next_of_mntr, .free = free_mntr}, .s = s};
+    return &m->answer;
 }

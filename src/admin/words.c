@@ -23,7 +23,7 @@ static const struct {
     {"crst", NOT_SERVING "\n", NULL, stat_crst}, {"dirs", NOT_SERVING "\n", conf_dirs, NULL},
     {"dump", NOT_SERVING "\n", NULL, dump_dump}, {"envi", NULL, conf_envi, NULL},
     {"gtmk", NULL, gtmk, NULL},                  {"hash", NOT_SERVING, hash_hash, NULL},
-    {"isro", NULL, isro, NULL},                  {"mntr", NOT_SERVING "\n", mntr_mntr, NULL},
+    {"isro", NULL, isro, NULL},                  {"mntr", NOT_SERVING "\n", NULL, mntr_mntr},
     {"ruok", NULL, ruok, NULL},                  {"srst", NOT_SERVING "\n", stat_srst, NULL},
     {"srvr", NOT_SERVING "\n", stat_srvr, NULL}, {"stat", NOT_SERVING "\n", NULL, stat_stat},
     {"stmk", NULL, gtmk, NULL},                  {"wchc", NOT_SERVING "\n", NULL, dump_wchc},

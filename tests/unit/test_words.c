@@ -755,6 +755,46 @@ START_TEST(mntr_counts) {
 }
 END_TEST
 
+/* Connections come and go meanwhile; those that stay are counted once. */
+START_TEST(mntr_in_slices) {
+    struct testserver *ts = setup();
+    struct testclient *clients[100];
+    for (size_t i = 0; i < ARRAY_LEN(clients); i++) {
+        clients[i] = testclient_new(ts, NULL);
+        testclient_stall(clients[i], true);
+        buf_append(conn_out(clients[i]->conn), "1234567890", 10);
+    }
+    for (int slice = 1; slice <= 100; slice += 33) {
+        struct buf out = BUF_INIT;
+        struct answer *a = admin_word(ts->server, "mntr", 0, &out);
+        ck_assert_ptr_nonnull(a);
+        int turns = 1, looks = slice;
+        for (; !a->next(a, &out, 1, &looks); turns++) {
+            ck_assert_int_eq(looks, 0);
+            ck_assert_uint_eq(out.len, 0);
+            looks = slice;
+        }
+        ck_assert_int_eq(turns, (100 + slice - 1) / slice);
+        a->free(a);
+        buf_append(&out, "", 1);
+        ck_assert_str_eq(value_of((char *)out.data, "zabra_output_buffer_bytes"), "1000");
+        buf_free(&out);
+    }
+    struct answer *a = admin_word(ts->server, "mntr", 0, &text);
+    int looks = 50;
+    buf_clear(&text);
+    ck_assert(!a->next(a, &text, 1, &looks));
+    for (size_t i = 0; i < ARRAY_LEN(clients); i += 2)
+        testclient_hang_up(clients[i]);
+    looks = 50;
+    ck_assert(a->next(a, &text, 1, &looks));
+    a->free(a);
+    buf_append(&text, "", 1);
+    ck_assert_str_eq(value_of((char *)text.data, "zabra_output_buffer_bytes"), "750");
+    testserver_free(ts);
+}
+END_TEST
+
 static void expect_quota(struct testserver *ts, const char *name, const char *count_limit, const char *bytes_limit,
                          const char *count_usage, const char *bytes_usage) {
     char key[128];
@@ -938,7 +978,8 @@ int main(void) {
         watches_in_pieces, watchers_come_and_go_meanwhile);
     ADD(suite, "pieces", pieces_make_the_whole, connections_come_and_go_meanwhile, sessions_come_and_go_meanwhile,
         an_answer_is_given_up);
-    ADD(suite, "mntr", mntr_is_well_formed, mntr_has_the_whole_catalogue, mntr_counts, mntr_quotas);
+    ADD(suite, "mntr", mntr_is_well_formed, mntr_has_the_whole_catalogue, mntr_counts, mntr_in_slices,
+        mntr_quotas);
     ADD(suite, "hash", hash_every_128, hash_keeps_the_newest);
     ADD(suite, "testserver", several_servers_in_one_process, servers_come_back, events_precede_replies);
     SRunner *runner = srunner_create(suite);
