@@ -24,8 +24,8 @@ WINDOW = 2000            # requests on their way
 class CatchUp(EnsembleTest):
     def ensemble(self, kinds="zzz", options=None):
         longer(1500 if FULL else 90)
-        # A snapshot of a large tree takes Java longer than the rest of the tests allows for.
-        e = super().ensemble(kinds, dict({"initLimit": 240}, **(options or {})))
+        # A snapshot of a large tree, or a long history and then the load, takes Java longer than the rest of the tests allows for.
+        e = super().ensemble(kinds, dict({"initLimit": 240, "syncLimit": 40}, **(options or {})))
         for m in e.members:
             m.java_heap = "2g" if FULL else m.java_heap
         return e
