@@ -14,12 +14,11 @@ from kazoo.client import KazooState
 
 from lib import wire
 from lib.dirs import longer
-from lib.ensemble import FULL, EnsembleTest
+from lib.ensemble import FULL, SEED, EnsembleTest
 from lib.wire import DEADLINE, EPHEMERAL, Err
 
 KILLS = 20 if FULL else 5
 LEADER_KILLS = 20
-SEED = int(os.environ.get("ZABRA_TEST_SEED", "1"))
 
 
 class Working(EnsembleTest):
@@ -48,7 +47,7 @@ class Working(EnsembleTest):
         conns[leader].end_session()
         tree = self.assert_same_trees(e)
         self.assertNotIn("/of%d/e" % leader.id, tree)
-        load = self.load(e, 6, SEED)
+        load = self.load(e, 6)
         load.run(400)
         self.assert_same_trees(e, load)
         e.stop()
@@ -78,7 +77,7 @@ class Working(EnsembleTest):
         leader = e.start()
         observer = e[4]
         self.assertEqual(observer.mode(), "observer")
-        load = self.load(e, 3, SEED, members=[observer])
+        load = self.load(e, 3, members=[observer])
         load.run(200)
         self.assert_same_trees(e, load)
         self.wait_until_logged(observer)
@@ -155,7 +154,7 @@ class Dying(EnsembleTest):
         longer(60 + 20 * LEADER_KILLS)
         e = self.ensemble("zzz")
         leader = e.start()
-        load = self.load(e, 6, SEED)
+        load = self.load(e, 6)
         load.start()
         for n in range(LEADER_KILLS):
             load.go_on(50)
@@ -175,7 +174,7 @@ class Dying(EnsembleTest):
         longer(60 + 20 * KILLS)
         e = self.ensemble("zzz")
         e.start()
-        load = self.load(e, 6, SEED)
+        load = self.load(e, 6)
         load.start()
         for n in range(2 if not FULL else 10):
             load.go_on(100)
@@ -191,9 +190,7 @@ class Dying(EnsembleTest):
         longer(60 + 20 * KILLS)
         e = self.ensemble("zzz")
         leader = e.start()
-        load = self.load(e, 4, SEED, members=[leader])
-        load.start()
-        load.go_on(100)
+        load = self.under_load(e, 4, members=[leader], count=100)
         self.wait_until_logged(*e.others(leader))
         for n in range(KILLS):
             follower = e.others(leader)[n % 2]
@@ -211,9 +208,7 @@ class Dying(EnsembleTest):
         longer(90)
         e = self.ensemble("zzzZ", {"logWindowBytes": 1000})
         leader = e.start()
-        load = self.load(e, 3, SEED, members=[leader])
-        load.start()
-        load.go_on()
+        load = self.under_load(e, 3, members=[leader])
         conn = self.connect(leader)
         for count, member in enumerate((e.others(leader)[0], e[4]), 1):
             self.wait_until_logged(member)
@@ -236,7 +231,7 @@ class Dying(EnsembleTest):
     def test_a_wiped_member_gets_a_snapshot(self):
         e = self.ensemble("zzzZ")
         leader = e.start()
-        load = self.load(e, 4, SEED, members=[leader])
+        load = self.load(e, 4, members=[leader])
         load.run(300)
         for member in (e.others(leader)[0], e[4]):
             member.kill()
@@ -262,7 +257,7 @@ class Dying(EnsembleTest):
         follower = e.others(leader)[0]
         follower.kill()
         follower.wipe()
-        load = self.load(e, 3, SEED, members=[leader])
+        load = self.load(e, 3, members=[leader])
         load.start()
         follower.start()
         load.go_on()
@@ -368,7 +363,7 @@ class Stalling(EnsembleTest):
         longer(120)
         e = self.ensemble("zzz", {"syncLimit": 3})
         leader = e.start()
-        load = self.load(e, 4, SEED)
+        load = self.load(e, 4)
         load.start()
         stale = self.connect(leader, timeout=60000)
         stale.create("/n", b"old")
@@ -405,7 +400,7 @@ class Stalling(EnsembleTest):
         """Is dropped and comes back; the others go on."""
         e = self.ensemble("zzz", {"syncLimit": 2})
         leader = e.start()
-        load = self.load(e, 4, SEED, members=[leader])
+        load = self.load(e, 4, members=[leader])
         load.start()
         follower = e.others(leader)[0]
         load.go_on()
@@ -433,7 +428,7 @@ class Strangers(EnsembleTest):
         self.assertRegex(e[3].log(), "My id 3 not in the peer list")
         e[3].process = None
         e.wait()
-        load = self.load(e, 2, SEED, members=e.members[:2])
+        load = self.load(e, 2, members=e.members[:2])
         load.run(50)
         self.assert_same_trees(e, load)
 
@@ -441,9 +436,7 @@ class Strangers(EnsembleTest):
         """Server 3 says that it is 1. Whatever it can do, nothing is lost, and 2 goes on with one of them."""
         e = self.ensemble("zzz")
         leader = e.start(1, 2)
-        load = self.load(e, 3, SEED, members=e.members[:2])
-        load.start()
-        load.go_on()
+        load = self.under_load(e, 3, members=e.members[:2])
         e[3].write_myid = lambda number: type(e[3]).write_myid(e[3], 1)
         e[3].begin()
         self.wait_for(lambda: "is ready" in e[3].log(), what="the start")
@@ -463,7 +456,7 @@ class Strangers(EnsembleTest):
         spare = self.ensemble("z")[1]               # never started: its ports are free
         right = e[3].options["server.3"], e[3].options["server.1"]
         leader = e.start(1, 2)
-        load = self.load(e, 3, SEED, members=e.members[:2])
+        load = self.load(e, 3, members=e.members[:2])
         load.start()
         e[3].options["server.1"] = "127.0.0.1:%d:%d" % (e[3].port, e[3].port)
         e[3].options["server.3"] = "127.0.0.1:%d:%d" % (spare.quorum_port, spare.election_port)
@@ -509,7 +502,7 @@ class Noise(EnsembleTest):
         e = self.ensemble("zzz")
         leader = e.start()
         epoch = int(leader.fields()["Zxid"], 16) >> 32
-        load = self.load(e, 4, SEED)
+        load = self.load(e, 4)
         load.start()
         targets = [("127.0.0.1", m.election_port) for m in e.members] + [("127.0.0.1", leader.quorum_port)] * 2
         # Those that say nothing stay open all the time.

@@ -12,7 +12,6 @@ from lib.dirs import longer
 from lib.ensemble import FULL, EnsembleTest
 from lib.wire import EPHEMERAL
 
-SEED = int(os.environ.get("ZABRA_TEST_SEED", "1"))
 WRITES = 100000 if FULL else 10000
 EPHEMERALS = 100000 if FULL else 10000
 ZNODES = 1000000 if FULL else 50000
@@ -85,7 +84,7 @@ class CatchUp(EnsembleTest):
         e = self.lead_by_3(kinds)
         conn = self.connect(e[3], timeout=60000)
         conn.create("/over")
-        load = self.load(e, 2, SEED, members=[e[3]])
+        load = self.load(e, 2, members=[e[3]])
         e[1].kill()
         self.many(conn, [wire.set_data("/over", b"%d" % n) for n in range(writes)])
         load.start()
@@ -122,7 +121,7 @@ class CatchUp(EnsembleTest):
         e = self.lead_by_3(kinds)
         conn = self.connect(e[3], timeout=60000)
         self.make(conn, "/big", ZNODES)
-        load = self.load(e, 2, SEED, members=[e[3]])
+        load = self.load(e, 2, members=[e[3]])
         e[1].kill()
         e[1].wipe()
         load.start()

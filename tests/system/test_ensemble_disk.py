@@ -9,7 +9,6 @@ from lib.ensemble import EnsembleTest
 from lib.space import MB, RESERVE, size_of
 from lib.wire import Err
 
-SEED = int(os.environ.get("ZABRA_TEST_SEED", "1"))
 SIZE = 24 * MB
 LARGE = 1024 * MB
 RETURN_TIME = 20.0       # seconds until a member is back when its disk is
@@ -50,9 +49,7 @@ class Stalling(DiskTest):
         e = self.ensemble()
         leader = e.start()
         follower = e.others(leader)[0]
-        load = self.load(e, 3, SEED, members=e.others(follower))
-        load.start()
-        load.go_on()
+        load = self.under_load(e, 3, members=e.others(follower))
         self.stall(follower)
         load.go_on(100)
         self.wait_for(lambda: "it does not acknowledge" in leader.log(), what="the drop")
@@ -67,9 +64,7 @@ class Stalling(DiskTest):
         """The two others are enough for every commit; after a while one of them leads."""
         e = self.ensemble(options={"syncLimit": 6})
         old = e.start()
-        load = self.load(e, 3, SEED)
-        load.start()
-        load.go_on()
+        load = self.under_load(e, 3)
         conn = self.connect(old, timeout=60000)
         epoch = int(old.fields()["Zxid"], 16) >> 32
         self.stall(old)
@@ -89,9 +84,7 @@ class Stalling(DiskTest):
         """What it acknowledged is on the other disks."""
         e = self.ensemble()
         old = e.start()
-        load = self.load(e, 3, SEED)
-        load.start()
-        load.go_on()
+        load = self.under_load(e, 3)
         self.stall(old)
         load.go_on(100)
         old.kill()
@@ -106,7 +99,7 @@ class Stalling(DiskTest):
         e = self.ensemble()
         e.start(1, 3)
         self.assertEqual(e.start().id, 3)
-        load = self.load(e, 3, SEED)
+        load = self.load(e, 3)
         load.run(30)
         self.assert_same_trees(e)
         self.wait_for(lambda: e[3].mntr()["zk_zabra_learner_2_unacknowledged"] == "0", what="a disk with nothing to write")
@@ -125,9 +118,7 @@ class Stalling(DiskTest):
         """Nothing is acknowledged while no disk works."""
         e = self.ensemble(options={"syncLimit": 20})
         e.start()
-        load = self.load(e, 3, SEED)
-        load.start()
-        load.go_on()
+        load = self.under_load(e, 3)
         conn = self.connect(e[1], timeout=60000)
         for m in e.members:
             self.stall(m)
@@ -179,7 +170,7 @@ class Full(DiskTest):
     def test_a_follower(self):
         """Nobody is refused anything, not even its own clients; when the reserve is used up it leaves."""
         e = self.led_by_3([1])
-        load = self.load(e, 3, SEED)
+        load = self.load(e, 3)
         load.run(30)
         e[1].space.fill(e[1])
         own = self.connect(e[1], timeout=60000)     # before the load has used up the reserve
@@ -196,9 +187,7 @@ class Full(DiskTest):
     def test_the_leader(self):
         """Another one leads; writes are refused for a moment at the most."""
         e = self.led_by_3([3])
-        load = self.load(e, 3, SEED, refused=(Err.QUOTA_EXCEEDED,))
-        load.start()
-        load.go_on()
+        load = self.under_load(e, 3, refused=(Err.QUOTA_EXCEEDED,))
         e[3].space.fill(e[3])
         self.wait_for(lambda: "our disk is full" in e[3].log(), what="its end as the leader")
         new = self.wait_for(lambda: [m for m in (e[1], e[2]) if m.mode() == "leader"], what="another leader")[0]
@@ -270,9 +259,7 @@ class Full(DiskTest):
     def test_a_start_on_a_full_disk(self):
         """Without a free block and without a reserve."""
         e = self.led_by_3([1])
-        load = self.load(e, 3, SEED, members=[e[2], e[3]])
-        load.start()
-        load.go_on()
+        load = self.under_load(e, 3, members=[e[2], e[3]])
         e[1].space.fill(e[1])
         e[1].kill()
         e[1].space.drop_reserve()
@@ -298,7 +285,7 @@ class Full(DiskTest):
         conn = self.connect(e[3], timeout=60000)
         for n in range(40):
             conn.create("/big%d" % n, bytes(500000))
-        load = self.load(e, 2, SEED, members=[e[2], e[3]])
+        load = self.load(e, 2, members=[e[2], e[3]])
         e[1].kill()
         e[1].wipe()
         e[1].space.resize(8 * MB)

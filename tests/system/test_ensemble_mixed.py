@@ -11,11 +11,10 @@ from kazoo.client import KazooState
 
 from lib import wire
 from lib.dirs import longer
-from lib.ensemble import FULL, EnsembleTest
+from lib.ensemble import FULL, SEED, EnsembleTest
 from lib.wire import EPHEMERAL, EPHEMERAL_SEQUENTIAL, SEQUENTIAL, TTL, TTL_SEQUENTIAL, Err
 
 KILLS = 20 if FULL else 2
-SEED = int(os.environ.get("ZABRA_TEST_SEED", "1"))
 # Server 3 leads: with equal histories the largest number wins.
 JAVA_LEADS, ZABRA_LEADS = ("zjj", "zzj"), ("jjz", "jzz")
 MIXES = JAVA_LEADS + ZABRA_LEADS
@@ -227,7 +226,7 @@ class Losses(MixedTest):
     def leader_killed(self, kinds):
         e = self.lead_by_3(kinds)
         leader = e[3]
-        load = self.load(e, 4, SEED)
+        load = self.load(e, 4)
         load.start()
         for _ in range(KILLS):
             load.go_on()
@@ -248,9 +247,7 @@ class Losses(MixedTest):
         e = self.lead_by_3(kinds)
         leader, learner = e[3], e[1]
         self.assertNotEqual(leader.java, learner.java)
-        load = self.load(e, 3, SEED, members=[leader])
-        load.start()
-        load.go_on(100)
+        load = self.under_load(e, 3, members=[leader], count=100)
         for stop in (learner.stop, learner.kill):
             self.wait_until_logged(learner)
             stop()
@@ -342,7 +339,7 @@ class Losses(MixedTest):
         e.start()
         observer = e[4]
         self.assertEqual(observer.mode(), "observer")
-        load = self.load(e, 3, SEED, members=[observer])
+        load = self.load(e, 3, members=[observer])
         load.run(100)
         self.assert_same_trees(e, load)
         rest = self.load(e, 3, SEED + 1, prefix="/x", members=e.members[:3])
@@ -442,7 +439,7 @@ class Migration(MixedTest):
         longer(150)
         e = self.ensemble("jjj", {"tickTime": 1000})
         leader = e.start()
-        load = self.load(e, 4, SEED)
+        load = self.load(e, 4)
         client = self.kazoo(e)
         states = []
         client.add_listener(states.append)

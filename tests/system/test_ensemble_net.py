@@ -15,7 +15,6 @@ from lib.dirs import longer
 from lib.ensemble import FULL, EnsembleTest
 from lib.net import Net
 
-SEED = int(os.environ.get("ZABRA_TEST_SEED", "1"))
 HEAL_TIME = 20.0         # seconds within which a member is back when the network is
 JAVA = shutil.which("java") and os.path.exists("/usr/share/java/zookeeper.jar")
 # A silent peer is given up after a second.
@@ -63,9 +62,7 @@ class NetTest(EnsembleTest):
         e = self.ensemble(kinds)
         old = e.start()
         others = e.others(old)
-        load = self.load(e, 3, SEED)
-        load.start()
-        load.go_on()
+        load = self.under_load(e, 3)
         writer, reader = (self.connect(old, timeout=60000) for _ in range(2))
         writer.create("/before", b"x")
         epoch = self.epoch(e)
@@ -113,9 +110,7 @@ class NetTest(EnsembleTest):
         e = self.ensemble()
         leader = e.start()
         follower = e.others(leader)[0]
-        load = self.load(e, 3, SEED, members=e.others(follower))
-        load.start()
-        load.go_on()
+        load = self.under_load(e, 3, members=e.others(follower))
         rest = [m.id for m in e.others(follower)]
         for cut in (net.split, net.cut, lambda some, others: net.cut(others, some)):
             conn = self.connect(follower, timeout=60000)
@@ -136,9 +131,7 @@ class NetTest(EnsembleTest):
         """No service; it comes back with the network."""
         e = self.ensemble()
         e.start()
-        load = self.load(e, 3, SEED)
-        load.start()
-        load.go_on()
+        load = self.under_load(e, 3)
         for m in e.members:
             net.split([m.id], [other.id for other in e.members])
         self.wait_for(lambda: not any(m.mode() for m in e.members), what="no service")
@@ -157,7 +150,7 @@ class NetTest(EnsembleTest):
         states = []
         client.add_listener(states.append)
         client.create("/e", ephemeral=True)
-        load = self.load(e, 3, SEED)
+        load = self.load(e, 3)
         load.start()
         begin = time.monotonic()
         load.go_on(10)

@@ -8,13 +8,15 @@ from lib.ensemble import EnsembleTest
 from lib.wire import DEADLINE, Err
 
 
+def taken(port):
+    """A socket that listens there."""
+    return socket.create_server(("127.0.0.1", port))
+
+
 class Ports(EnsembleTest):
     def test_an_election_port_that_stays_taken(self):
         e = self.ensemble("zzz", {"electionPortBindRetry": 2})
-        with socket.socket() as taken:
-            taken.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            taken.bind(("127.0.0.1", e[1].election_port))
-            taken.listen()
+        with taken(e[1].election_port):
             e[1].begin()
             self.assertEqual(e[1].process.wait(DEADLINE), 14)
         self.assertRegex(e[1].log(), "the election port cannot be opened: .*electionPortBindRetry")
@@ -23,10 +25,7 @@ class Ports(EnsembleTest):
 
     def test_an_election_port_that_is_waited_for(self):
         e = self.ensemble("zzz", {"electionPortBindRetry": 0})
-        with socket.socket() as taken:
-            taken.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            taken.bind(("127.0.0.1", e[1].election_port))
-            taken.listen()
+        with taken(e[1].election_port):
             e[1].begin()
             self.wait_for(lambda: "cannot listen on" in e[1].log(), what="the first attempt")
         e.start()
@@ -75,7 +74,7 @@ class Roles(EnsembleTest):
         e = self.ensemble("zzzZ", {"syncEnabled": "false"})
         e.start()
         observer = e[4]
-        load = self.load(e, 3, 1, members=[observer])
+        load = self.load(e, 3, members=[observer])
         load.run(200)
         self.assert_same_trees(e, load)
         directory = os.path.join(observer.data, "version-2")

@@ -273,11 +273,7 @@ class Process(Lifecycle):
         """The exit code and the reason come from the process that was to go to the background."""
         server = self.zabra()
         log = os.path.join(server.dir, "zabra.log")
-        with socket.socket() as taken:
-            # The free port may have become the local end of somebody's connection since.
-            taken.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            taken.bind(server.addr)
-            taken.listen()
+        with socket.create_server(server.addr):
             for extra in ([], ["--logfile", log]):
                 code, _, err = self.run_server(*self.daemon(server), *extra, cwd=server.dir)
                 self.assertEqual(code, 1, err)

@@ -4,10 +4,10 @@ import os
 import shutil
 import signal
 import subprocess
-import time
 import unittest
 
 from lib import store, wire
+from lib.cases import Case
 from lib.server import ON_JAVA, JavaServer, ZabraServer
 
 HERE = os.path.dirname(os.path.abspath(__file__))
@@ -87,7 +87,7 @@ class Java(Directory, JavaServer):
 
 
 @unittest.skipIf(ON_JAVA, "about zabra and its directories")
-class DirTest(unittest.TestCase):
+class DirTest(Case):
     options = {}
 
     def _new(self, kind, options, data):
@@ -106,15 +106,6 @@ class DirTest(unittest.TestCase):
     def java(self, options=None, data=None):
         return self._new(Java, options, data)
 
-    def run(self, result=None):
-        """Shows the ends of the server logs when the test fails."""
-        before = result and len(result.failures) + len(result.errors)
-        self._tails = []
-        super().run(result)
-        if result and len(result.failures) + len(result.errors) > before:
-            print("\n%s\n%s" % (self.id(), "\n".join(self._tails)))
-        return result
-
     def connect(self, server, **kw):
         conn = wire.Conn(server.addr, **kw)
         self.addCleanup(conn.close)
@@ -123,16 +114,6 @@ class DirTest(unittest.TestCase):
     def assert_same_tree(self, a, b, what=""):
         lines = store.differences(a, b)
         self.assertFalse(lines, what + "\n" + "\n".join(lines))
-
-    def wait_for(self, condition, timeout=wire.DEADLINE, what="condition"):
-        deadline = time.monotonic() + timeout
-        while True:
-            value = condition()
-            if value:
-                return value
-            if time.monotonic() > deadline:
-                self.fail("%s not met within %g s" % (what, timeout))
-            time.sleep(0.01)                        # pause of the polling loop
 
 
 def contents(directory):

@@ -8,19 +8,20 @@ import os
 import random
 import shutil
 import signal
-import sys
 import time
 import unittest
 
 from kazoo.client import KazooClient
 
 from lib import kz, store, wire
+from lib.cases import Case
 from lib.load import Load, Writer
 from lib.server import ON_JAVA, START_TIME, JavaServer, ZabraServer, _free_port
 from lib.space import Space
 from lib.wire import DEADLINE
 
 FULL = bool(os.environ.get("ZABRA_TEST_FULL"))
+SEED = int(os.environ.get("ZABRA_TEST_SEED", "1"))
 OUTAGE_TIME = 30.0       # seconds within which a client must find a member that serves
 LOOK_TIME = 3.0          # seconds that one look at a member may take
 
@@ -320,7 +321,7 @@ class Roamer(Writer):
 
 
 class RoamingLoad(Load):
-    def __init__(self, ensemble, writers=4, seed=0, prefix="/w", **kw):
+    def __init__(self, ensemble, writers, seed, prefix="/w", **kw):
         self.writers = [Roamer(ensemble, "%s%d" % (prefix, i), seed * 1000 + i, **kw) for i in range(writers)]
         self.threads, self.patience = [], ensemble.outage_time + 10
 
@@ -338,7 +339,7 @@ class RoamingLoad(Load):
 
 
 @unittest.skipIf(ON_JAVA, "chooses its servers itself")
-class EnsembleTest(unittest.TestCase):
+class EnsembleTest(Case):
     def ensemble(self, kinds="zzz", options=None, net=None):
         """Started by the test; removed at its end."""
         e = Ensemble(kinds, options, net)
@@ -347,22 +348,24 @@ class EnsembleTest(unittest.TestCase):
         return e
 
     def run(self, result=None):
-        """Shows the ends of the logs of all members when the test fails."""
-        before = result and len(result.failures) + len(result.errors)
-        self._ensembles, self._tails = [], []
-        super().run(result)
-        if result and len(result.failures) + len(result.errors) > before:
-            sys.stderr.write("\n%s\n%s\n" % (self.id(), "\n".join(self._tails)))
-        return result
+        self._ensembles = []
+        return super().run(result)
 
     def doCleanups(self):
         for m in [m for e in self._ensembles for m in e.members if os.path.exists(m.log_path)]:
             self._tails.append("%r\n%s" % (m, "\n".join(line[:300] for line in m.log_tail(60).splitlines())))
         return super().doCleanups()
 
-    def load(self, ensemble, *args, **kw):
-        load = RoamingLoad(ensemble, *args, **kw)
+    def load(self, ensemble, writers, seed=SEED, **kw):
+        load = RoamingLoad(ensemble, writers, seed, **kw)
         self.addCleanup(lambda: [setattr(w, "stopping", True) for w in load.writers])
+        return load
+
+    def under_load(self, ensemble, writers, count=30, **kw):
+        """A load that is under way: each writer has had so many replies."""
+        load = self.load(ensemble, writers, **kw)
+        load.start()
+        load.go_on(count)
         return load
 
     def connect(self, member, **kw):
@@ -400,16 +403,6 @@ class EnsembleTest(unittest.TestCase):
         for n in range(0, count, 200):
             self.assertFalse([r for r in conn.results(*[wire.set_data(path, b"%d" % i * 20) for i in range(n, n + 200)])
                               if isinstance(r, int)])
-
-    def wait_for(self, condition, timeout=DEADLINE, what="condition"):
-        deadline = time.monotonic() + timeout
-        while True:
-            value = condition()
-            if value:
-                return value
-            if time.monotonic() > deadline:
-                self.fail("%s not met within %g s" % (what, timeout))
-            time.sleep(0.01)                        # pause of the polling loop
 
     def assert_same_trees(self, ensemble, load=None, shaken=False):
         """All members that run have the same tree, to the last field, and no wrong digest was seen. Returns it.

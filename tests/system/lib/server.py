@@ -14,12 +14,12 @@ import shutil
 import signal
 import socket
 import subprocess
-import sys
 import tempfile
 import time
 import unittest
 
 from lib import wire
+from lib.cases import Case
 
 TARGET = os.environ.get("ZABRA_TEST_TARGET", "zabra")
 ON_JAVA = TARGET == "java"
@@ -250,7 +250,7 @@ def either(zabra, java):
 
 # --- test cases -----------------------------------------------------------------
 
-class ServerTest(unittest.TestCase):
+class ServerTest(Case):
     """A class of tests sharing one fresh server, started with the class's options.
     Every test gets a node of its own, self.root."""
 
@@ -275,13 +275,8 @@ class ServerTest(unittest.TestCase):
         finally:
             server.remove()
 
-    def run(self, result=None):
-        """Shows the end of the server log when the test fails."""
-        before = result and len(result.failures) + len(result.errors)
-        super().run(result)
-        if result and self.server and len(result.failures) + len(result.errors) > before:
-            sys.stderr.write("\n%s\n%s\n" % (self.id(), self.server.log_tail()))
-        return result
+    def server_logs(self):
+        return [self.server.log_tail()] if self.server else []
 
     # -- connections --------------------------------------------------------------
 
@@ -335,14 +330,3 @@ class ServerTest(unittest.TestCase):
         want = bytes(16) + wire.buf(bytes(16)) + (b"\0" if read_only_byte else b"")
         self.assertEqual(raw.frame(), want)
         raw.expect_close()
-
-    def wait_for(self, condition, timeout=wire.DEADLINE, what="condition"):
-        """Polls until condition() is true; returns its value."""
-        deadline = time.monotonic() + timeout
-        while True:
-            value = condition()
-            if value:
-                return value
-            if time.monotonic() > deadline:
-                self.fail("%s not met within %g s" % (what, timeout))
-            time.sleep(0.01)                        # pause of the polling loop
