@@ -559,6 +559,24 @@ void simdisk_clear_faults(struct simdisk *s) {
     s->fail_errno = 0;
 }
 
+void simdisk_fail(struct simdisk *s, unsigned ops, uint64_t nth, int err) {
+    simdisk_clear_faults(s);
+    s->counted_ops = ops;
+    s->fail_at = nth;
+    s->fail_errno = err;
+}
+
+void simdisk_fail_forever(struct simdisk *s, unsigned ops, uint64_t nth, int err) {
+    simdisk_fail(s, ops, nth, err);
+    s->fail_forever = true;
+}
+
+void simdisk_crash_at(struct simdisk *s, unsigned ops, uint64_t nth) {
+    simdisk_clear_faults(s);
+    s->counted_ops = ops;
+    s->crash_at = nth;
+}
+
 static void drop_handles(struct simdisk *s) {
     s->handle_count = 0;
     for (int i = 0; i < s->inode_count; i++)

@@ -85,6 +85,11 @@ void simdisk_crash(struct simdisk *s, uint64_t seed);
 /* The process dies, the machine goes on: nothing is lost but the handles. Clears as simdisk_crash. */
 void simdisk_kill(struct simdisk *s);
 void simdisk_clear_faults(struct simdisk *s);
+/* From now on, in place of other faults: the nth of these operations (SIMDISK_BIT) fails; it and all later ones; or there the
+ * machine crashes. */
+void simdisk_fail(struct simdisk *s, unsigned ops, uint64_t nth, int err);
+void simdisk_fail_forever(struct simdisk *s, unsigned ops, uint64_t nth, int err);
+void simdisk_crash_at(struct simdisk *s, unsigned ops, uint64_t nth);
 
 /* For tests: straight access, not counted, never failing. */
 /* Creates or replaces a file, durably. */

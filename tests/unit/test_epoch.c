@@ -118,10 +118,7 @@ START_TEST(disk_errors) {
             put(EPOCH_CURRENT, "6");
             put(EPOCH_CURRENT ".tmp", "7");
         }
-        simdisk_clear_faults(&disk);
-        disk.calls = 0;
-        disk.fail_at = at / 2 + 1;
-        disk.fail_errno = -EIO;
+        simdisk_fail(&disk, SIMDISK_ALL_OPS, at / 2 + 1, -EIO);
         int err = read_at(zxid_make(7, 1));
         any = disk.calls >= disk.fail_at;
         simdisk_clear_faults(&disk);

@@ -295,10 +295,7 @@ START_TEST(logs_that_are_removed_meanwhile) {
     begin();
     while (last < 10)
         ck_assert(read_one(f));
-    disk.counted_ops = SIMDISK_BIT(SIMDISK_OPEN);
-    disk.calls = 0;
-    disk.fail_at = 1;
-    disk.fail_errno = -ENOENT;
+    simdisk_fail(&disk, SIMDISK_BIT(SIMDISK_OPEN), 1, -ENOENT);
     read_on(f);
     expect(LOGFEED_FAILED, 4, 10);
     /* It stays so. */
@@ -314,11 +311,7 @@ START_TEST(errors_of_the_disk) {
     for (uint64_t n = 1; failed; n++) {
         fill();
         simdisk_clear_faults(&disk);
-        disk.counted_ops = SIMDISK_ALL_OPS & ~SIMDISK_BIT(SIMDISK_CLOSE);
-        disk.calls = 0;
-        disk.fail_at = n;
-        disk.fail_errno = -EIO;
-        disk.fail_forever = true;
+        simdisk_fail_forever(&disk, SIMDISK_ALL_OPS & ~SIMDISK_BIT(SIMDISK_CLOSE), n, -EIO);
         read_from(5, 30);
         failed = piece.status == LOGFEED_FAILED;
         ck_assert_uint_eq(gaps, 0);

@@ -144,10 +144,7 @@ START_TEST(snapshot_that_cannot_be_read) {
         testensemble_end(e, away, TESTSERVER_STOP);
         put(e, c, "/away");
         testensemble_start(e, away);
-        ts->disk.counted_ops = SIMDISK_BIT(SIMDISK_OPEN);
-        ts->disk.calls = 0;
-        ts->disk.fail_at = n;
-        ts->disk.fail_errno = -EIO;
+        simdisk_fail(&ts->disk, SIMDISK_BIT(SIMDISK_OPEN), n, -EIO);
         testensemble_run(e, 3000);
         simdisk_clear_faults(&ts->disk);
         if (ts->server->state == SERVER_FAILED) {
@@ -508,11 +505,7 @@ START_TEST(wiped_voter_with_a_full_disk) {
     testensemble_wipe(e, wiped);
     testensemble_start(e, wiped);
     struct simdisk *disk = &e->servers[wiped]->disk;
-    disk->counted_ops = SIMDISK_BIT(SIMDISK_WRITE);
-    disk->calls = 0;
-    disk->fail_at = 1;
-    disk->fail_errno = -ENOSPC;
-    disk->fail_forever = true;
+    simdisk_fail_forever(disk, SIMDISK_BIT(SIMDISK_WRITE), 1, -ENOSPC);
     testensemble_run(e, 2000);
     ck_assert_int_eq(e->servers[wiped]->server->state, SERVER_WAITING);
     ck_assert(!store_is_marked(&disk->disk));

@@ -288,11 +288,7 @@ END_TEST
 static void refuse_room_for_a_log(int sid) {
     struct simdisk *disk = disk_of(sid);
     server_at(sid)->roll_next = true;
-    disk->counted_ops = SIMDISK_BIT(SIMDISK_ALLOCATE);
-    disk->calls = 0;
-    disk->fail_at = 1;
-    disk->fail_errno = -ENOSPC;
-    disk->fail_forever = true;
+    simdisk_fail_forever(disk, SIMDISK_BIT(SIMDISK_ALLOCATE), 1, -ENOSPC);
 }
 
 static void snapshot_ahead(bool lost) {
@@ -346,11 +342,7 @@ START_TEST(configuration_without_space) {
     struct simdisk *disk = disk_of(1);
     for (int ms = 0; ms < 20000 && epoch_file(1, EPOCH_CURRENT) != 1; ms++)
         run(1);
-    disk->counted_ops = SIMDISK_BIT(SIMDISK_WRITE);
-    disk->calls = 0;
-    disk->fail_at = 1;
-    disk->fail_errno = -ENOSPC;
-    disk->fail_forever = true;
+    simdisk_fail_forever(disk, SIMDISK_BIT(SIMDISK_WRITE), 1, -ENOSPC);
     elect();
     run(5000);
     ck_assert_int_eq(server_at(1)->state, SERVER_RUNNING);

@@ -231,8 +231,7 @@ START_TEST(i5_current_epoch_moves_last) {
         lose_leader();
         discover(2);
         disk = &e->servers[1]->disk;
-        disk->calls = 0;
-        disk->crash_at = at;
+        simdisk_crash_at(disk, SIMDISK_ALL_OPS, at);
         testpeer_send(p, PACKET_DIFF, Z(1, 5), SLICE_NULL);
         propose_all(Z(1, 4), Z(1, 5), true);
         new_leader(2);
@@ -533,9 +532,7 @@ START_TEST(i4_trunc_and_a_crash) {
         lose_leader();
         discover(2);
         disk = &e->servers[1]->disk;
-        disk->counted_ops = SIMDISK_CHANGES;
-        disk->calls = 0;
-        disk->crash_at = at;
+        simdisk_crash_at(disk, SIMDISK_CHANGES, at);
         testpeer_send(p, PACKET_TRUNC, Z(1, 3), SLICE_NULL);
         run(50);
         if (!disk->dead && server_at(1)->state != SERVER_FAILED && p->link != NULL) {
@@ -736,9 +733,7 @@ START_TEST(i4_snapshot_and_a_crash) {
         lose_leader();
         discover(2);
         disk = &e->servers[1]->disk;
-        disk->counted_ops = SIMDISK_CHANGES;
-        disk->calls = 0;
-        disk->crash_at = at;
+        simdisk_crash_at(disk, SIMDISK_CHANGES, at);
         send_snapshot(Z(1, 9));
         run(50);
         if (p->link != NULL) {
@@ -842,10 +837,7 @@ START_TEST(i24_failed_sync_is_the_end) {
     start(NULL, 1);
     give_history(1, 2, 2);
     struct simdisk *disk = &e->servers[1]->disk;
-    disk->counted_ops = SIMDISK_BIT(SIMDISK_SYNC);
-    disk->calls = 0;
-    disk->fail_at = 1;
-    disk->fail_errno = -EIO;
+    simdisk_fail(disk, SIMDISK_BIT(SIMDISK_SYNC), 1, -EIO);
     propose(Z(1, 3));
     ck_assert(!testpeer_next(p, &packet, 100));
     ck_assert_int_eq(server_at(1)->state, SERVER_FAILED);
@@ -857,11 +849,7 @@ START_TEST(i16_full_disk_while_settling) {
     start(OPTIONS("diskReserve", "0"), 1);
     give_history(1, 2, 2);
     struct simdisk *disk = &e->servers[1]->disk;
-    disk->counted_ops = SIMDISK_BIT(SIMDISK_WRITE);
-    disk->calls = 0;
-    disk->fail_at = 1;
-    disk->fail_errno = -ENOSPC;
-    disk->fail_forever = true;
+    simdisk_fail_forever(disk, SIMDISK_BIT(SIMDISK_WRITE), 1, -ENOSPC);
     propose_all(Z(1, 3), Z(1, 4), false);
     run(50);
     testpeer_hang_up(p);
@@ -907,10 +895,7 @@ START_TEST(full_disk_for_an_epoch_file) {
     appoint_leader();
     testpeer_expect(p, PACKET_FOLLOWERINFO);
     struct simdisk *disk = &e->servers[1]->disk;
-    disk->counted_ops = SIMDISK_BIT(SIMDISK_WRITE);
-    disk->calls = 0;
-    disk->fail_at = 1;
-    disk->fail_errno = -ENOSPC;
+    simdisk_fail(disk, SIMDISK_BIT(SIMDISK_WRITE), 1, -ENOSPC);
     testpeer_send(p, PACKET_LEADERINFO, Z(7, 0), (struct slice){(const char *)version, 4});
     run(20);
     expect_thrown_out();
@@ -926,11 +911,7 @@ START_TEST(full_disk_for_a_cut) {
     lose_leader();
     discover(2);
     struct simdisk *disk = &e->servers[1]->disk;
-    disk->counted_ops = SIMDISK_BIT(SIMDISK_WRITE);
-    disk->calls = 0;
-    disk->fail_at = 1;
-    disk->fail_errno = -ENOSPC;
-    disk->fail_forever = true;
+    simdisk_fail_forever(disk, SIMDISK_BIT(SIMDISK_WRITE), 1, -ENOSPC);
     testpeer_send(p, PACKET_TRUNC, Z(1, 3), SLICE_NULL);
     run(500);
     ck_assert_int_eq(server_at(1)->state, SERVER_WAITING);

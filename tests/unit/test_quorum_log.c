@@ -715,6 +715,8 @@ END_TEST
 
 /* Whatever the disk says to the job: a snapshot, or a link that breaks, and the leader leads on. */
 START_TEST(errors_of_the_disk) {
+    const unsigned reads =
+        SIMDISK_BIT(SIMDISK_OPEN) | SIMDISK_BIT(SIMDISK_READ) | SIMDISK_BIT(SIMDISK_SIZE) | SIMDISK_BIT(SIMDISK_LIST);
     uint64_t failures = 0;
     for (uint64_t n = 1; n < 12; n++) {
         struct testclient *c = lead_with_short_window(OPTIONS("snapshotSizeFactor", "0"));
@@ -722,10 +724,7 @@ START_TEST(errors_of_the_disk) {
         struct simdisk *d = disk_of_leader();
         q = peer_of(2);
         join(q, 1, Z(1, 5));
-        d->counted_ops = SIMDISK_BIT(SIMDISK_OPEN) | SIMDISK_BIT(SIMDISK_READ) | SIMDISK_BIT(SIMDISK_SIZE) | SIMDISK_BIT(SIMDISK_LIST);
-        d->calls = 0;
-        d->fail_at = n;
-        d->fail_errno = -EIO;
+        simdisk_fail(d, reads, n, -EIO);
         run(50);
         simdisk_clear_faults(d);
         failures += q->link == NULL || snaps() != 0;

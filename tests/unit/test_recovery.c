@@ -808,8 +808,7 @@ START_TEST(older_snapshots_go_with_a_crash_anywhere) {
     bool crashed = true;
     for (uint64_t at = 1; crashed; at++) {
         put_snapshot_ahead();
-        disk.calls = 0;
-        disk.crash_at = at;
+        simdisk_crash_at(&disk, SIMDISK_ALL_OPS, at);
         recover();
         crashed = disk.dead;
         simdisk_crash(&disk, at);

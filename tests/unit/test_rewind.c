@@ -77,9 +77,7 @@ START_TEST(crash_anywhere) {
         bool crashed = true;
         for (uint64_t at = 1; crashed; at++) {
             fill();
-            disk.counted_ops = SIMDISK_CHANGES;
-            disk.calls = 0;
-            disk.crash_at = at;
+            simdisk_crash_at(&disk, SIMDISK_CHANGES, at);
             int err = store_rewind(&disk.disk, points[i]);
             crashed = disk.dead;
             ck_assert(crashed ? err != 0 : err == 0);
@@ -100,9 +98,7 @@ END_TEST
 START_TEST(error_anywhere) {
     for (uint64_t at = 1;; at++) {
         fill();
-        disk.calls = 0;
-        disk.fail_at = at;
-        disk.fail_errno = -EIO;
+        simdisk_fail(&disk, SIMDISK_ALL_OPS, at, -EIO);
         int err = store_rewind(&disk.disk, 8);
         if (disk.calls < at) {
             ck_assert_int_eq(err, 0);
@@ -212,10 +208,7 @@ START_TEST(cut_that_cannot_be_synced) {
     for (uint64_t seed = 1; seed <= 40; seed++) {
         for (uint64_t at = 1;; at++) {
             write_long_log();
-            disk.counted_ops = SIMDISK_BIT(SIMDISK_SYNC);
-            disk.calls = 0;
-            disk.fail_at = at;
-            disk.fail_errno = -EIO;
+            simdisk_fail(&disk, SIMDISK_BIT(SIMDISK_SYNC), at, -EIO);
             int err = store_rewind(&disk.disk, 20);
             bool failed = disk.calls >= at;
             ck_assert(failed ? err != 0 : err == 0);
@@ -247,9 +240,7 @@ START_TEST(replaced_with_a_crash_anywhere) {
         for (uint64_t at = 1; crashed; at++) {
             fill();
             make_tmp(ends[i]);
-            disk.counted_ops = SIMDISK_CHANGES;
-            disk.calls = 0;
-            disk.crash_at = at;
+            simdisk_crash_at(&disk, SIMDISK_CHANGES, at);
             int err = store_replace(&disk.disk, STORE_TMP_PREFIX "received" STORE_TMP_SUFFIX, ends[i]);
             if (err == 0 && !disk.dead)
                 err = store_forget_older(&disk.disk, ends[i]);
@@ -339,9 +330,7 @@ START_TEST(abandoned_with_a_crash_anywhere) {
     bool crashed = true;
     for (uint64_t at = 1; crashed; at++) {
         fill();
-        disk.counted_ops = SIMDISK_CHANGES;
-        disk.calls = 0;
-        disk.crash_at = at;
+        simdisk_crash_at(&disk, SIMDISK_CHANGES, at);
         int err = store_abandon(&disk.disk);
         crashed = disk.dead;
         ck_assert(crashed ? err != 0 : err == 0);

@@ -594,10 +594,7 @@ END_TEST
 /* ------------------------------------------------------------------ a broken disk */
 
 static void fail_from_now(struct testserver *ts, enum simdisk_op op, uint64_t nth) {
-    ts->disk.counted_ops = SIMDISK_BIT(op);
-    ts->disk.calls = 0;
-    ts->disk.fail_at = nth;
-    ts->disk.fail_errno = -EIO;
+    simdisk_fail(&ts->disk, SIMDISK_BIT(op), nth, -EIO);
 }
 
 START_TEST(disk_error_fails_the_server) {
@@ -653,10 +650,7 @@ START_TEST(disk_error_at_any_call) {
         struct testserver *ts = load_server("", "120");
         struct load l;
         load_init(&l, ts, 600 + nth);
-        ts->disk.counted_ops = SIMDISK_CHANGES;
-        ts->disk.calls = 0;
-        ts->disk.fail_at = nth * 3;
-        ts->disk.fail_errno = _i == 0 ? -EIO : -ENOSPC;
+        simdisk_fail(&ts->disk, SIMDISK_CHANGES, nth * 3, _i == 0 ? -EIO : -ENOSPC);
         run_into_fault(&l);
         testserver_restart(ts, nth % 2 == 0 ? TESTSERVER_POWER_LOSS : TESTSERVER_KILL);
         ck_assert_int_ge(ts->server->last_applied, l.answered);
