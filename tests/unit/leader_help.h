@@ -38,27 +38,47 @@ static inline void ack_epoch(struct testpeer *by, zxid_t zxid, int32_t current) 
 
 static inline void ack(struct testpeer *by, zxid_t zxid) { testpeer_send(by, PACKET_ACK, zxid, SLICE_NULL); }
 
-/* Up to and including ACKEPOCH, in steady state. */
-static inline void join(struct testpeer *by, int64_t accepted, zxid_t zxid) {
+/* Up to and including ACKEPOCH. Returns the epoch that the leader has proposed. */
+static inline int64_t discover(struct testpeer *by, int64_t accepted, zxid_t zxid, int32_t current) {
     hello(by, accepted);
-    testpeer_expect(by, PACKET_LEADERINFO);
-    ack_epoch(by, zxid, -1);
+    int64_t epoch = zxid_epoch(testpeer_expect(by, PACKET_LEADERINFO).zxid);
+    ack_epoch(by, zxid, current);
+    return epoch;
+}
+
+/* The same, in steady state. */
+static inline void join(struct testpeer *by, int64_t accepted, zxid_t zxid) { discover(by, accepted, zxid, -1); }
+
+/* Behind ACKEPOCH: it has all of the history, and may serve. */
+static inline void be_synced(struct testpeer *by, int64_t epoch) {
+    testpeer_expect(by, PACKET_DIFF);
+    testpeer_expect(by, PACKET_NEWLEADER);
+    ack(by, Z(epoch, 0));
+    testpeer_expect(by, PACKET_UPTODATE);
+}
+
+/* Member 3 begins to lead; p is 1. */
+static inline void begin_to_lead(const char *const *options) {
+    start(options, LEADER);
+    p = peer_of(1);
+    testensemble_appoint(e, LEADER, LEADER);
 }
 
 /* Member 3 leads epoch 1 with the learner p, as 1; nothing was proposed. */
 static inline void lead(const char *const *options) {
-    start(options, 3);
-    p = peer_of(1);
-    testensemble_appoint(e, 3, 3);
-    hello(p, 0);
-    testpeer_expect(p, PACKET_LEADERINFO);
-    ack_epoch(p, 0, 0);
-    testpeer_expect(p, PACKET_DIFF);
-    testpeer_expect(p, PACKET_NEWLEADER);
-    ack(p, Z(1, 0));
-    testpeer_expect(p, PACKET_UPTODATE);
+    begin_to_lead(options);
+    ck_assert_int_eq(discover(p, 0, 0, 0), 1);
+    be_synced(p, 1);
     ack(p, Z(1, 0));
     ck_assert_int_eq(server_at(3)->state, SERVER_RUNNING);
+}
+
+/* p stays a learner for so many seconds. */
+static inline void ping_for(int seconds, zxid_t zxid) {
+    for (int i = 0; i < seconds; i++) {
+        testpeer_send(p, PACKET_PING, zxid, SLICE_NULL);
+        run(1000);
+    }
 }
 
 static inline struct testclient *client(void) {

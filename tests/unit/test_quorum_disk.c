@@ -44,8 +44,6 @@ static void put_large(struct testclient *c, int count) {
     }
 }
 
-static struct simdisk *disk_of(int sid) { return &e->servers[sid]->disk; }
-
 /* Three members with a reserve on one disk each; returns the one that leads. */
 static int begin(const char *const *options) {
     e = testensemble_new(3, 0, options);

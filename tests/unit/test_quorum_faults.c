@@ -54,11 +54,9 @@ static void appoint_leader(void) {
 }
 
 static struct quorum_packet discover(int64_t epoch) {
-    uint8_t version[4];
-    be32_store(version, LEARNER_PROTOCOL_VERSION);
     appoint_leader();
     testpeer_expect(p, PACKET_FOLLOWERINFO);
-    testpeer_send(p, PACKET_LEADERINFO, Z(epoch, 0), (struct slice){(const char *)version, 4});
+    send_leader_info(epoch);
     return testpeer_expect(p, PACKET_ACKEPOCH);
 }
 
@@ -73,7 +71,7 @@ static void up_to_date(int64_t epoch) {
 /* Gives member 1 a history of this epoch: 1 ... committed, and what is only proposed up to logged. It serves. */
 static void give_history(int64_t epoch, int64_t committed, int64_t logged) {
     discover(epoch);
-    testpeer_send(p, PACKET_DIFF, 0, SLICE_NULL);
+    send_diff(0);
     new_leader(epoch);
     expect_ack(Z(epoch, 0));
     up_to_date(epoch);
@@ -85,9 +83,21 @@ static void give_history(int64_t epoch, int64_t committed, int64_t logged) {
     ck_assert_int_eq(server_at(1)->last_applied, Z(epoch, committed));
 }
 
+/* Member 1 alone, with a history of epoch 1. */
+static void begin(const char *const *options, int64_t committed, int64_t logged) {
+    start(options, 1);
+    give_history(1, committed, logged);
+}
+
 static void lose_leader(void) {
     testpeer_hang_up(p);
     await_phase(1, QUORUM_LOOKING);
+}
+
+/* Up to ACKEPOCH of epoch 2. */
+static void meet_next_leader(void) {
+    lose_leader();
+    discover(2);
 }
 
 static void expect_thrown_out(void) {
@@ -102,16 +112,20 @@ static void restart(enum testserver_end how) {
     ck_assert_int_eq(server_at(1)->state, SERVER_WAITING);
 }
 
+static void expect_after(enum testserver_end how, zxid_t zxid) {
+    restart(how);
+    ck_assert_int_eq(server_at(1)->last_applied, zxid);
+}
+
 /* -------- discovery */
 
 START_TEST(i6_accepted_epoch_is_durable_before_ackepoch) {
     struct quorum_packet packet;
-    uint8_t version[4] = {0, 1, 0, 0};
     start(NULL, 1);
     appoint_leader();
     testpeer_expect(p, PACKET_FOLLOWERINFO);
     e->servers[1]->hold_log = true;
-    testpeer_send(p, PACKET_LEADERINFO, Z(7, 0), (struct slice){(const char *)version, 4});
+    send_leader_info(7);
     ck_assert(!testpeer_next(p, &packet, 100));
     ck_assert_int_eq(epoch_file(1, EPOCH_ACCEPTED), 0);
     e->servers[1]->hold_log = false;
@@ -123,13 +137,12 @@ START_TEST(i6_accepted_epoch_is_durable_before_ackepoch) {
 END_TEST
 
 START_TEST(i6_older_epoch_is_refused) {
-    uint8_t version[4] = {0, 1, 0, 0};
     start(NULL, 1);
     discover(7);
     lose_leader();
     appoint_leader();
     testpeer_expect(p, PACKET_FOLLOWERINFO);
-    testpeer_send(p, PACKET_LEADERINFO, Z(6, 0), (struct slice){(const char *)version, 4});
+    send_leader_info(6);
     expect_thrown_out();
 }
 END_TEST
@@ -154,7 +167,7 @@ START_TEST(i3_newleader_waits_for_history) {
     ts = e->servers[1];
     discover(1);
     ts->hold_log = true;
-    testpeer_send(p, PACKET_DIFF, Z(1, 3), SLICE_NULL);
+    send_diff(Z(1, 3));
     propose_all(Z(1, 1), Z(1, 3), true);
     propose(Z(1, 4));
     new_leader(1);
@@ -180,7 +193,6 @@ START_TEST(i3_newleader_waits_for_history) {
 }
 END_TEST
 
-/* A crash at every call of the disk: currentEpoch says 2 only if all of the history is there; an ACK has left only then. */
 /* A leader with much history, and a slow disk here. */
 START_TEST(history_waits_for_the_disk) {
     struct buf acl = BUF_INIT, b = BUF_INIT;
@@ -190,7 +202,7 @@ START_TEST(history_waits_for_the_disk) {
     s = server_at(1);
     put_open_acl(&acl);
     e->servers[1]->hold_log = true;
-    testpeer_send(p, PACKET_DIFF, 0, SLICE_NULL);
+    send_diff(0);
     char *data = mem_calloc(1, 100000);
     for (zxid_t z = Z(1, 1); z <= Z(1, 300); z++) {
         char path[32];
@@ -220,19 +232,18 @@ START_TEST(history_waits_for_the_disk) {
 }
 END_TEST
 
+/* A crash at every call of the disk: currentEpoch says 2 only if all of the history is there; an ACK has left only then. */
 START_TEST(i5_current_epoch_moves_last) {
     bool crashed = true, acked;
     int round = 0;
     for (uint64_t at = 1; crashed; at++, round++) {
         struct quorum_packet packet;
         struct simdisk *disk;
-        start(NULL, 1);
-        give_history(1, 3, 3);
-        lose_leader();
-        discover(2);
-        disk = &e->servers[1]->disk;
+        begin(NULL, 3, 3);
+        meet_next_leader();
+        disk = disk_of(1);
         simdisk_crash_at(disk, SIMDISK_ALL_OPS, at);
-        testpeer_send(p, PACKET_DIFF, Z(1, 5), SLICE_NULL);
+        send_diff(Z(1, 5));
         propose_all(Z(1, 4), Z(1, 5), true);
         new_leader(2);
         acked = testpeer_next(p, &packet, 50);
@@ -255,12 +266,12 @@ END_TEST
 START_TEST(i13_up_to_date_comes_not_before_newleader_is_done) {
     start(NULL, 1);
     discover(1);
-    testpeer_send(p, PACKET_DIFF, 0, SLICE_NULL);
+    send_diff(0);
     testpeer_send(p, PACKET_UPTODATE, -1, SLICE_NULL);
     expect_thrown_out();
     discover(2);
     e->servers[1]->hold_log = true;
-    testpeer_send(p, PACKET_DIFF, 0, SLICE_NULL);
+    send_diff(0);
     new_leader(2);
     testpeer_send(p, PACKET_UPTODATE, -1, SLICE_NULL);
     run(50);
@@ -274,7 +285,7 @@ END_TEST
 START_TEST(i3_newleader_of_another_epoch) {
     start(NULL, 1);
     discover(2);
-    testpeer_send(p, PACKET_DIFF, 0, SLICE_NULL);
+    send_diff(0);
     new_leader(1);
     expect_thrown_out();
 }
@@ -284,8 +295,7 @@ END_TEST
 
 START_TEST(i1_acks_follow_the_sync_in_order) {
     struct quorum_packet packet;
-    start(NULL, 1);
-    give_history(1, 2, 2);
+    begin(NULL, 2, 2);
     e->servers[1]->hold_log = true;
     propose_all(Z(1, 3), Z(1, 6), false);
     ck_assert(!testpeer_next(p, &packet, 50));
@@ -299,8 +309,7 @@ END_TEST
 /* What is committed before our own sync is applied, and not acknowledged before it. */
 START_TEST(i1_commit_before_own_sync) {
     struct quorum_packet packet;
-    start(NULL, 1);
-    give_history(1, 2, 2);
+    begin(NULL, 2, 2);
     e->servers[1]->hold_log = true;
     propose_all(Z(1, 3), Z(1, 4), true);
     ck_assert(!testpeer_next(p, &packet, 50));
@@ -314,14 +323,13 @@ START_TEST(i1_commit_before_own_sync) {
 END_TEST
 
 START_TEST(i12_gap_ends_the_role) {
-    start(NULL, 1);
-    give_history(1, 2, 2);
+    begin(NULL, 2, 2);
     propose(Z(1, 4));
     expect_thrown_out();
     ck_assert_int_eq(server_at(1)->last_applied, Z(1, 2));
     /* Of the sync, too. */
     discover(2);
-    testpeer_send(p, PACKET_DIFF, 0, SLICE_NULL);
+    send_diff(0);
     propose(Z(1, 4));
     expect_thrown_out();
 }
@@ -329,59 +337,49 @@ END_TEST
 
 /* Recovery takes an epoch that does not begin at 1 for a log with a hole: such a log must not come about. */
 START_TEST(i12_epoch_begins_with_one) {
-    start(NULL, 1);
-    give_history(1, 2, 2);
-    lose_leader();
-    discover(2);
-    testpeer_send(p, PACKET_DIFF, 0, SLICE_NULL);
+    begin(NULL, 2, 2);
+    meet_next_leader();
+    send_diff(0);
     propose(Z(2, 2));
     run(20);
     expect_thrown_out();
-    restart(TESTSERVER_KILL);
-    ck_assert_int_eq(server_at(1)->last_applied, Z(1, 2));
+    expect_after(TESTSERVER_KILL, Z(1, 2));
 }
 END_TEST
 
 /* The start would refuse a log that is of a later epoch than any that was accepted. */
 START_TEST(i12_proposal_of_a_later_epoch) {
-    start(NULL, 1);
-    give_history(1, 2, 2);
+    begin(NULL, 2, 2);
     propose(Z(9, 1));
     run(20);
     expect_thrown_out();
-    restart(TESTSERVER_KILL);
-    ck_assert_int_eq(server_at(1)->last_applied, Z(1, 2));
+    expect_after(TESTSERVER_KILL, Z(1, 2));
 }
 END_TEST
 
 START_TEST(i12_repeated_proposal_is_not_logged_again) {
-    start(NULL, 1);
-    give_history(1, 3, 3);
-    lose_leader();
-    discover(2);
-    testpeer_send(p, PACKET_DIFF, 0, SLICE_NULL);
+    begin(NULL, 3, 3);
+    meet_next_leader();
+    send_diff(0);
     propose_all(Z(1, 2), Z(1, 4), true);
     new_leader(2);
     expect_ack(Z(2, 0));
     up_to_date(2);
     run(5);
     ck_assert_int_eq(server_at(1)->last_applied, Z(1, 4));
-    restart(TESTSERVER_KILL);
-    ck_assert_int_eq(server_at(1)->last_applied, Z(1, 4));
+    expect_after(TESTSERVER_KILL, Z(1, 4));
 }
 END_TEST
 
 START_TEST(i18_commit_without_proposal) {
-    start(NULL, 1);
-    give_history(1, 2, 2);
+    begin(NULL, 2, 2);
     commit(Z(1, 3));
     expect_thrown_out();
 }
 END_TEST
 
 START_TEST(i18_commit_that_is_not_the_next) {
-    start(NULL, 1);
-    give_history(1, 2, 4);
+    begin(NULL, 2, 4);
     commit(Z(1, 4));
     run(5);
     expect_thrown_out();
@@ -389,8 +387,7 @@ START_TEST(i18_commit_that_is_not_the_next) {
 END_TEST
 
 START_TEST(i18_commit_of_before_is_ignored) {
-    start(NULL, 1);
-    give_history(1, 3, 3);
+    begin(NULL, 3, 3);
     commit(Z(1, 2));
     propose(Z(1, 4));
     commit(Z(1, 4));
@@ -403,8 +400,7 @@ END_TEST
 /* The packet says another zxid than what it carries. */
 START_TEST(i12_packet_and_header_differ) {
     struct buf b = payload_of(Z(1, 3), OP_CREATE);
-    start(NULL, 1);
-    give_history(1, 2, 2);
+    begin(NULL, 2, 2);
     testpeer_send(p, PACKET_PROPOSAL, Z(1, 9), buf_slice(&b));
     buf_free(&b);
     run(20);
@@ -413,16 +409,14 @@ START_TEST(i12_packet_and_header_differ) {
 END_TEST
 
 START_TEST(i23_undecodable_proposal_is_not_logged) {
-    start(NULL, 1);
-    give_history(1, 2, 2);
+    begin(NULL, 2, 2);
     send_txn(PACKET_PROPOSAL, Z(1, 3), OP_CHECK);
     expect_thrown_out();
     discover(2);
-    testpeer_send(p, PACKET_DIFF, 0, SLICE_NULL);
+    send_diff(0);
     testpeer_send(p, PACKET_PROPOSAL, Z(1, 3), SLICE_NULL);
     expect_thrown_out();
-    restart(TESTSERVER_KILL);
-    ck_assert_int_eq(server_at(1)->last_applied, Z(1, 2));
+    expect_after(TESTSERVER_KILL, Z(1, 2));
 }
 END_TEST
 
@@ -439,13 +433,12 @@ START_TEST(garbage_from_the_leader) {
             if (round % 3 == 0) {
                 testpeer_send(p, PACKET_SNAP, 0, SLICE_NULL);
             } else if (round % 5 != 0) {
-                testpeer_send(p, PACKET_DIFF, 0, SLICE_NULL);
+                send_diff(0);
                 new_leader(epoch);
                 expect_ack(Z(epoch, 0));
             }
         }
-        for (size_t i = 0; i < sizeof bytes; i++)
-            bytes[i] = (uint8_t)(rng_below(&rng, 4) != 0 ? 0 : rng_next(&rng));
+        fill_with_garbage(&rng, bytes, sizeof bytes);
         testpeer_bytes(p, bytes, 1 + rng_below(&rng, sizeof bytes));
         run(3);
         if (p->link != NULL)
@@ -457,8 +450,7 @@ START_TEST(garbage_from_the_leader) {
 END_TEST
 
 START_TEST(i16_memory_is_the_log_when_voting) {
-    start(NULL, 1);
-    give_history(1, 2, 5);
+    begin(NULL, 2, 5);
     ck_assert(!has_znode(1, Z(1, 5)));
     e->servers[1]->hold_log = true;
     propose_all(Z(1, 6), Z(1, 8), false);
@@ -502,8 +494,7 @@ static void send_snapshot(zxid_t zxid) {
 static bool has_snapshot_node(void) { return tree_find(server_at(1)->tree, SLICE_LIT("/snap9")) != NULL; }
 
 START_TEST(i4_trunc_is_durable_before_newleader_is_acknowledged) {
-    start(NULL, 1);
-    give_history(1, 2, 5);
+    begin(NULL, 2, 5);
     lose_leader();
     ck_assert(has_znode(1, Z(1, 5)));
     ck_assert_int_eq(discover(2).zxid, Z(1, 5));
@@ -527,11 +518,9 @@ START_TEST(i4_trunc_and_a_crash) {
     int round = 0;
     for (uint64_t at = 1; crashed; at++, round++) {
         struct simdisk *disk;
-        start(NULL, 1);
-        give_history(1, 2, 5);
-        lose_leader();
-        discover(2);
-        disk = &e->servers[1]->disk;
+        begin(NULL, 2, 5);
+        meet_next_leader();
+        disk = disk_of(1);
         simdisk_crash_at(disk, SIMDISK_CHANGES, at);
         testpeer_send(p, PACKET_TRUNC, Z(1, 3), SLICE_NULL);
         run(50);
@@ -555,15 +544,13 @@ END_TEST
 
 /* The leader thinks that we have something that we lack: without a look at it what is missing would go unnoticed. */
 START_TEST(i15_trunc_to_what_is_not_there) {
-    start(NULL, 1);
-    give_history(1, 2, 2);
-    lose_leader();
-    discover(2);
+    begin(NULL, 2, 2);
+    meet_next_leader();
     testpeer_send(p, PACKET_TRUNC, Z(1, 7), SLICE_NULL);
     run(20);
     expect_thrown_out();
     discover(3);
-    testpeer_send(p, PACKET_DIFF, 0, SLICE_NULL);
+    send_diff(0);
     propose_all(Z(2, 1), Z(2, 3), true);
     new_leader(3);
     expect_ack(Z(3, 0));
@@ -577,10 +564,8 @@ START_TEST(i15_trunc_to_what_is_not_there) {
 END_TEST
 
 START_TEST(i4_snapshot_replaces_the_history) {
-    start(NULL, 1);
-    give_history(1, 3, 3);
-    lose_leader();
-    discover(2);
+    begin(NULL, 3, 3);
+    meet_next_leader();
     send_snapshot(Z(2, 9));
     propose_all(Z(2, 10), Z(2, 11), true);
     new_leader(2);
@@ -598,10 +583,8 @@ END_TEST
 /* A leader that came to nothing sent a snapshot with transactions that no quorum ever had, and what stood before it is gone. */
 START_TEST(i15_trunc_behind_all_snapshots) {
     int32_t current;
-    start(NULL, 1);
-    give_history(1, 3, 3);
-    lose_leader();
-    discover(2);
+    begin(NULL, 3, 3);
+    meet_next_leader();
     send_snapshot(Z(2, 9));
     new_leader(2);
     expect_ack(Z(2, 0));
@@ -617,7 +600,7 @@ START_TEST(i15_trunc_behind_all_snapshots) {
         ck_assert(packet_int_get(ack.data, &current));
         ck_assert_int_eq(current, -1);
         if (i == 0) {
-            testpeer_send(p, PACKET_DIFF, 0, SLICE_NULL);
+            send_diff(0);
             expect_thrown_out();
         }
     }
@@ -626,21 +609,19 @@ START_TEST(i15_trunc_behind_all_snapshots) {
     new_leader(3);
     expect_ack(Z(3, 0));
     up_to_date(3);
-    restart(TESTSERVER_POWER_LOSS);
-    ck_assert_int_eq(server_at(1)->last_applied, Z(3, 2));
+    expect_after(TESTSERVER_POWER_LOSS, Z(3, 2));
 }
 END_TEST
 
 static void expect_no_tmp(void) {
     const char *name;
-    for (int n = 0; (name = simdisk_nth(&e->servers[1]->disk, DISK_SNAP, n)) != NULL; n++)
+    for (int n = 0; (name = simdisk_nth(disk_of(1), DISK_SNAP, n)) != NULL; n++)
         ck_assert_msg(strstr(name, "received") == NULL, "%s is left over", name);
 }
 
 /* Half of it, a wrong end, impossible lengths: the database is what it was. */
 START_TEST(i16_broken_snapshot_changes_nothing) {
-    start(NULL, 1);
-    give_history(1, 3, 3);
+    begin(NULL, 3, 3);
     struct buf good = BUF_INIT;
     put_snapshot_bytes(&good, 3000);
     for (int round = 0; round < 4; round++) {
@@ -676,23 +657,19 @@ START_TEST(i16_broken_snapshot_changes_nothing) {
     }
     buf_free(&good);
     expect_no_tmp();
-    restart(TESTSERVER_KILL);
-    ck_assert_int_eq(server_at(1)->last_applied, Z(1, 3));
+    expect_after(TESTSERVER_KILL, Z(1, 3));
     ck_assert_int_eq(discover(9).zxid, Z(1, 3));
 }
 END_TEST
 
 /* Neither the epoch file of the next start nor recovery could make sense of it. */
 START_TEST(i4_snapshot_of_a_later_epoch) {
-    start(NULL, 1);
-    give_history(1, 3, 3);
-    lose_leader();
-    discover(2);
+    begin(NULL, 3, 3);
+    meet_next_leader();
     send_snapshot(Z(3, 9));
     run(50);
     expect_thrown_out();
-    restart(TESTSERVER_KILL);
-    ck_assert_int_eq(server_at(1)->last_applied, Z(1, 3));
+    expect_after(TESTSERVER_KILL, Z(1, 3));
 }
 END_TEST
 
@@ -702,7 +679,7 @@ START_TEST(i4_nothing_older_is_left_behind_a_snapshot) {
     struct simdisk *disk;
     size_t size;
     start(NULL, 1);
-    disk = &e->servers[1]->disk;
+    disk = disk_of(1);
     give_history(1, 3, 3);
     lose_leader();
     discover(3);
@@ -728,11 +705,9 @@ START_TEST(i4_snapshot_and_a_crash) {
         struct simdisk *disk;
         struct quorum_packet packet;
         bool acked = false;
-        start(NULL, 1);
-        give_history(1, 3, 3);
-        lose_leader();
-        discover(2);
-        disk = &e->servers[1]->disk;
+        begin(NULL, 3, 3);
+        meet_next_leader();
+        disk = disk_of(1);
         simdisk_crash_at(disk, SIMDISK_CHANGES, at);
         send_snapshot(Z(1, 9));
         run(50);
@@ -757,10 +732,8 @@ END_TEST
 
 /* The role ends while the database is being replaced: the next one begins with what is there then. */
 START_TEST(i16_role_ends_during_a_reload) {
-    start(NULL, 1);
-    give_history(1, 2, 5);
-    lose_leader();
-    discover(2);
+    begin(NULL, 2, 5);
+    meet_next_leader();
     e->servers[1]->hold_log = true;
     testpeer_send(p, PACKET_TRUNC, Z(1, 3), SLICE_NULL);
     run(20);
@@ -782,10 +755,8 @@ END_TEST
 
 /* A snapshot that is complete just when the role ends must not start a reload any more. */
 START_TEST(i16_role_ends_while_a_snapshot_is_finished) {
-    start(NULL, 1);
-    give_history(1, 3, 3);
-    lose_leader();
-    discover(2);
+    begin(NULL, 3, 3);
+    meet_next_leader();
     e->servers[1]->hold_jobs = true;
     send_snapshot(Z(2, 9));
     run(20);
@@ -802,19 +773,15 @@ END_TEST
 /* -------- configurations */
 
 static void propose_config(zxid_t zxid) {
-    struct buf b = BUF_INIT, text = BUF_INIT;
-    buf_printf(&text, "server.1=s1:1001:2001:participant\nserver.3=s3:1003:2003:participant\nversion=%llx", (unsigned long long)zxid);
-    txn_header_put(&b, &(struct txn_header){.client_id = 0x100, .cxid = 1, .zxid = zxid, .time_ms = 5000, .type = OP_RECONFIG});
-    txn_record_put(&b, &(struct txn){.type = OP_RECONFIG, .path = SLICE_LIT("/zookeeper/config"), .data = buf_slice(&text), .version = -1});
+    struct buf b = BUF_INIT;
+    put_reconfig(&b, zxid, "server.1=s1:1001:2001:participant\nserver.3=s3:1003:2003:participant");
     testpeer_send(p, PACKET_PROPOSAL, zxid, buf_slice(&b));
     buf_free(&b);
-    buf_free(&text);
 }
 
 /* Others may have activated what is only in our log: without it two leaders could have quorums. */
 START_TEST(i19_logged_reconfiguration_counts_after_a_restart) {
-    start(OPTIONS("reconfigEnabled", "yes"), 1);
-    give_history(1, 2, 2);
+    begin(OPTIONS("reconfigEnabled", "yes"), 2, 2);
     propose_config(Z(1, 3));
     expect_ack(Z(1, 3));
     ck_assert_int_eq(quorum_at(1)->last_seen->version, Z(1, 3));
@@ -834,9 +801,8 @@ END_TEST
 
 START_TEST(i24_failed_sync_is_the_end) {
     struct quorum_packet packet;
-    start(NULL, 1);
-    give_history(1, 2, 2);
-    struct simdisk *disk = &e->servers[1]->disk;
+    begin(NULL, 2, 2);
+    struct simdisk *disk = disk_of(1);
     simdisk_fail(disk, SIMDISK_BIT(SIMDISK_SYNC), 1, -EIO);
     propose(Z(1, 3));
     ck_assert(!testpeer_next(p, &packet, 100));
@@ -846,9 +812,8 @@ END_TEST
 
 /* A batch that finds no space keeps the role from ending quite; with space everything goes on. */
 START_TEST(i16_full_disk_while_settling) {
-    start(OPTIONS("diskReserve", "0"), 1);
-    give_history(1, 2, 2);
-    struct simdisk *disk = &e->servers[1]->disk;
+    begin(OPTIONS("diskReserve", "0"), 2, 2);
+    struct simdisk *disk = disk_of(1);
     simdisk_fail_forever(disk, SIMDISK_BIT(SIMDISK_WRITE), 1, -ENOSPC);
     propose_all(Z(1, 3), Z(1, 4), false);
     run(50);
@@ -863,9 +828,8 @@ END_TEST
 
 /* The ballast is there for this case. */
 START_TEST(i16_ballast_helps_to_settle) {
-    start(OPTIONS("diskReserve", "1mb", "preAllocSize", "64"), 1);
-    give_history(1, 2, 2);
-    struct simdisk *disk = &e->servers[1]->disk;
+    begin(OPTIONS("diskReserve", "1mb", "preAllocSize", "64"), 2, 2);
+    struct simdisk *disk = disk_of(1);
     run(3000);
     ck_assert(simdisk_exists(disk, DISK_LOG, "zabra.ballast"));
     disk->capacity = simdisk_used(disk) + 4096;
@@ -890,13 +854,12 @@ END_TEST
 
 /* No space for an epoch file: nothing was promised, nothing is lost, the server stays. */
 START_TEST(full_disk_for_an_epoch_file) {
-    uint8_t version[4] = {0, 1, 0, 0};
     start(NULL, 1);
     appoint_leader();
     testpeer_expect(p, PACKET_FOLLOWERINFO);
-    struct simdisk *disk = &e->servers[1]->disk;
+    struct simdisk *disk = disk_of(1);
     simdisk_fail(disk, SIMDISK_BIT(SIMDISK_WRITE), 1, -ENOSPC);
-    testpeer_send(p, PACKET_LEADERINFO, Z(7, 0), (struct slice){(const char *)version, 4});
+    send_leader_info(7);
     run(20);
     expect_thrown_out();
     discover(7);
@@ -906,11 +869,9 @@ END_TEST
 
 /* Half of a cut may be done: the member neither ends nor votes, and goes on when there is space. */
 START_TEST(full_disk_for_a_cut) {
-    start(NULL, 1);
-    give_history(1, 2, 5);
-    lose_leader();
-    discover(2);
-    struct simdisk *disk = &e->servers[1]->disk;
+    begin(NULL, 2, 5);
+    meet_next_leader();
+    struct simdisk *disk = disk_of(1);
     simdisk_fail_forever(disk, SIMDISK_BIT(SIMDISK_WRITE), 1, -ENOSPC);
     testpeer_send(p, PACKET_TRUNC, Z(1, 3), SLICE_NULL);
     run(500);
@@ -925,20 +886,17 @@ END_TEST
 
 /* A member that does not vote is brought up to date by somebody who may have been deposed. */
 START_TEST(trust_comes_with_a_leader_that_still_leads) {
-    uint8_t version[4];
-    be32_store(version, LEARNER_PROTOCOL_VERSION);
-    start(NULL, 1);
-    give_history(1, 2, 2);
+    begin(NULL, 2, 2);
     lose_leader();
-    struct simdisk *disk = &e->servers[1]->disk;
+    struct simdisk *disk = disk_of(1);
     testensemble_end(e, 1, TESTSERVER_KILL);
     ck_assert_int_eq(store_mark(&disk->disk), 0);
     testensemble_start(e, 1);
     appoint_leader();
     testpeer_expect(p, PACKET_OBSERVERINFO);
-    testpeer_send(p, PACKET_LEADERINFO, Z(2, 0), (struct slice){(const char *)version, 4});
+    send_leader_info(2);
     testpeer_expect(p, PACKET_ACKEPOCH);
-    testpeer_send(p, PACKET_DIFF, Z(1, 2), SLICE_NULL);
+    send_diff(Z(1, 2));
     new_leader(2);
     expect_ack(Z(2, 0));
     testpeer_send(p, PACKET_UPTODATE, -1, SLICE_NULL);
@@ -956,7 +914,7 @@ END_TEST
 START_TEST(nothing_is_written_or_purged_from_an_uncommitted_tree) {
     start(OPTIONS("snapCount", "4", "autopurge.purgeInterval", "1"), 1);
     discover(1);
-    testpeer_send(p, PACKET_DIFF, 0, SLICE_NULL);
+    send_diff(0);
     propose_all(Z(1, 1), Z(1, 40), false);
     run(100);
     ck_assert_int_eq(server_at(1)->good_snapshot, 0);
@@ -976,8 +934,7 @@ END_TEST
 
 /* S7: the snapshot of what is applied and not in the log yet waits for its name. */
 START_TEST(snapshot_waits_for_the_log) {
-    start(NULL, 1);
-    give_history(1, 2, 2);
+    begin(NULL, 2, 2);
     struct testserver *ts = e->servers[1];
     ts->hold_log = true;
     propose(Z(1, 3));

@@ -69,10 +69,7 @@ START_TEST(i11_observers_do_not_count) {
     hello_as(q, 2, PACKET_OBSERVERINFO, 0);
     testpeer_expect(q, PACKET_LEADERINFO);
     ack_epoch(q, server_at(3)->last_applied, -1);
-    testpeer_expect(q, PACKET_DIFF);
-    testpeer_expect(q, PACKET_NEWLEADER);
-    ack(q, Z(1, 0));
-    testpeer_expect(q, PACKET_UPTODATE);
+    be_synced(q, 1);
     write_one(c, 1);
     zxid_t zxid = testpeer_expect(p, PACKET_PROPOSAL).zxid;
     ack(q, zxid);
@@ -168,9 +165,7 @@ END_TEST
 /* A link breaks, and what its member waits for happens before the leader has its next turn. */
 START_TEST(learner_goes_just_before_the_next_step) {
     for (int step = 0; step < 3; step++) {
-        start(NULL, 3);
-        p = peer_of(1);
-        testensemble_appoint(e, 3, 3);
+        begin_to_lead(NULL);
         e->servers[3]->hold_log = true;
         hello(p, 0);
         run(5);
@@ -196,12 +191,9 @@ START_TEST(learner_goes_just_before_the_next_step) {
 }
 END_TEST
 
-/* The same with the quorum for NEWLEADER, of five. */
-START_TEST(learner_goes_just_before_it_is_up_to_date) {
-    struct testpeer *peers[2];
-    e = testensemble_new(5, 0, NULL);
-    for (int sid = 1; sid <= 4; sid++)
-        testensemble_end(e, sid, TESTSERVER_KILL);
+/* Member 5 has sent NEWLEADER to two of four others. */
+static void begin_to_lead_five(struct testpeer *peers[2]) {
+    only(5, 0, 5, NULL);
     testensemble_appoint(e, 5, 5);
     for (int i = 0; i < 2; i++) {
         peers[i] = testpeer_new(e, i + 1);
@@ -215,6 +207,12 @@ START_TEST(learner_goes_just_before_it_is_up_to_date) {
         testpeer_expect(peers[i], PACKET_DIFF);
         testpeer_expect(peers[i], PACKET_NEWLEADER);
     }
+}
+
+/* The same with the quorum for NEWLEADER, of five. */
+START_TEST(learner_goes_just_before_it_is_up_to_date) {
+    struct testpeer *peers[2];
+    begin_to_lead_five(peers);
     ack(peers[0], Z(1, 0));
     run(5);
     testpeer_hang_up(peers[0]);
@@ -226,25 +224,15 @@ END_TEST
 
 START_TEST(i9_who_is_ahead_is_not_led) {
     struct quorum_packet packet;
-    start(NULL, 3);
-    p = peer_of(1);
-    testensemble_appoint(e, 3, 3);
-    hello(p, 0);
-    testpeer_expect(p, PACKET_LEADERINFO);
-    ack_epoch(p, Z(0, 5), 0);
+    begin_to_lead(NULL);
+    discover(p, 0, Z(0, 5), 0);
     testpeer_expect_closed(p);
-    hello(p, 0);
-    testpeer_expect(p, PACKET_LEADERINFO);
-    ack_epoch(p, 0, 1);
+    discover(p, 0, 0, 1);
     testpeer_expect_closed(p);
     /* Counted: neither who says so with -1 nor who does not know what it has. */
-    hello(p, 0);
-    testpeer_expect(p, PACKET_LEADERINFO);
-    ack_epoch(p, 0, -1);
+    discover(p, 0, 0, -1);
     ck_assert(!testpeer_next(p, &packet, 50));
-    hello(p, 0);
-    testpeer_expect(p, PACKET_LEADERINFO);
-    ack_epoch(p, -1, 0);
+    discover(p, 0, -1, 0);
     ck_assert(!testpeer_next(p, &packet, 50));
     ck_assert_int_eq(epoch_file(3, EPOCH_CURRENT), 0);
     ck_assert_int_eq(epoch_file(3, EPOCH_ACCEPTED), 1);
@@ -252,9 +240,7 @@ START_TEST(i9_who_is_ahead_is_not_led) {
 END_TEST
 
 START_TEST(i10_leader_serves_after_newleader_is_acknowledged) {
-    start(NULL, 3);
-    p = peer_of(1);
-    testensemble_appoint(e, 3, 3);
+    begin_to_lead(NULL);
     hello(p, 4);
     ck_assert_int_eq(testpeer_expect(p, PACKET_LEADERINFO).zxid, Z(5, 0));
     ack_epoch(p, 0, 0);
@@ -272,9 +258,7 @@ END_TEST
 
 /* The epoch is one more than what the lower half of a zxid leaves room for. */
 START_TEST(i6_impossible_epoch_is_refused) {
-    start(NULL, 3);
-    p = peer_of(1);
-    testensemble_appoint(e, 3, 3);
+    begin_to_lead(NULL);
     hello(p, 0xffffffff);
     testpeer_expect_closed(p);
     hello(p, 0x7fffffff);
@@ -292,10 +276,7 @@ static void later_epoch(int32_t type) {
     ck_assert_int_eq(testpeer_expect(q, PACKET_LEADERINFO).zxid, Z(1, 0));
     run(100);
     ck_assert_int_eq(server_at(3)->state, SERVER_RUNNING);
-    for (int i = 0; i < 31; i++) {
-        testpeer_send(p, PACKET_PING, 0, (struct slice){"", 0});
-        run(1000);
-    }
+    ping_for(31, 0);
     hello_as(q, 9, PACKET_OBSERVERINFO, 7);
     run(100);
     ck_assert_int_eq(server_at(3)->state, SERVER_RUNNING);
@@ -319,10 +300,7 @@ START_TEST(i11_quorum_without_the_leaders_disk) {
     struct testclient *c = client_by(p);
     q = peer_of(2);
     join(q, 1, server_at(3)->last_applied);
-    testpeer_expect(q, PACKET_DIFF);
-    testpeer_expect(q, PACKET_NEWLEADER);
-    ack(q, Z(1, 0));
-    testpeer_expect(q, PACKET_UPTODATE);
+    be_synced(q, 1);
     e->servers[3]->hold_log = true;
     write_one(c, 1);
     zxid_t zxid = testpeer_expect(p, PACKET_PROPOSAL).zxid;
@@ -337,19 +315,23 @@ START_TEST(i11_quorum_without_the_leaders_disk) {
 }
 END_TEST
 
+static void create_ephemerals(struct testclient *c, int count) {
+    for (int i = 0; i < count; i++) {
+        char path[24];
+        snprintf(path, sizeof path, "/e%d", i);
+        testclient_create(c, path, "", CREATE_EPHEMERAL);
+    }
+    run(100);
+    ack(p, server_at(3)->last_prepared);
+    run(100);
+}
+
 /* The end of a session that is prepared in slices takes the last zxid. */
 START_TEST(i21_epoch_changes_before_the_counter_ends) {
     lead(OPTIONS("globalOutstandingLimit", "100000"));
     struct testclient *c = client_by(p);
     struct server *s = server_at(3);
-    for (int i = 0; i < 5000; i++) {
-        char path[24];
-        snprintf(path, sizeof path, "/e%d", i);
-        testclient_create(c, path, "", CREATE_EPHEMERAL);
-    }
-    run(50);
-    ack(p, s->last_prepared);
-    run(50);
+    create_ephemerals(c, 5000);
     ck_assert_int_eq(s->last_applied, s->last_prepared);
     s->last_prepared = s->last_applied = s->committed = s->logged = Z(1, 0xffffffff - 100001);
     testclient_close_session(c);
@@ -366,14 +348,7 @@ START_TEST(session_that_closes_while_the_role_ends) {
     lead(OPTIONS("globalOutstandingLimit", "100000"));
     struct testclient *c = client_by(p);
     struct server *s = server_at(3);
-    for (int i = 0; i < 9000; i++) {
-        char path[24];
-        snprintf(path, sizeof path, "/e%d", i);
-        testclient_create(c, path, "", CREATE_EPHEMERAL);
-    }
-    run(100);
-    ack(p, s->last_prepared);
-    run(100);
+    create_ephemerals(c, 9000);
     zxid_t last = s->last_applied;
     ck_assert_int_eq(last, s->last_prepared);
     testclient_close_session(c);
@@ -387,17 +362,9 @@ START_TEST(session_that_closes_while_the_role_ends) {
     ck_assert_ptr_nonnull(tree_find(s->tree, SLICE_LIT("/e8999")));
     /* The next leader, which is the same, ends it after its timeout. */
     testensemble_appoint(e, 3, 3);
-    hello(p, 1);
-    testpeer_expect(p, PACKET_LEADERINFO);
-    ack_epoch(p, last, 1);
-    testpeer_expect(p, PACKET_DIFF);
-    testpeer_expect(p, PACKET_NEWLEADER);
-    ack(p, Z(2, 0));
-    testpeer_expect(p, PACKET_UPTODATE);
-    for (int i = 0; i < 15; i++) {
-        testpeer_send(p, PACKET_PING, 0, (struct slice){"", 0});
-        run(1000);
-    }
+    discover(p, 1, last, 1);
+    be_synced(p, 2);
+    ping_for(15, 0);
     ack(p, testpeer_expect(p, PACKET_PROPOSAL).zxid);
     run(100);
     ck_assert_ptr_null(tree_find(s->tree, SLICE_LIT("/e8999")));
@@ -466,8 +433,7 @@ START_TEST(garbage_from_a_learner) {
             if (round % 2 == 0)
                 ack(q, Z(1, 0));
         }
-        for (size_t i = 0; i < sizeof bytes; i++)
-            bytes[i] = (uint8_t)(rng_below(&rng, 4) != 0 ? 0 : rng_next(&rng));
+        fill_with_garbage(&rng, bytes, sizeof bytes);
         if (rng_below(&rng, 2) == 0)
             be32_store(bytes, (uint32_t)rng_below(&rng, 20));
         testpeer_bytes(q, bytes, 1 + rng_below(&rng, sizeof bytes));
@@ -495,21 +461,8 @@ END_TEST
 
 /* Whoever is ready early waits for the others as long as the leader does. */
 START_TEST(early_learner_is_kept_until_a_quorum_follows) {
-    e = testensemble_new(5, 0, NULL);
-    for (int sid = 1; sid <= 4; sid++)
-        testensemble_end(e, sid, TESTSERVER_KILL);
-    testensemble_appoint(e, 5, 5);
-    struct testpeer *peers[2] = {testpeer_new(e, 1), testpeer_new(e, 2)};
-    for (int i = 0; i < 2; i++)
-        hello_to(peers[i], 5);
-    for (int i = 0; i < 2; i++) {
-        testpeer_expect(peers[i], PACKET_LEADERINFO);
-        ack_epoch(peers[i], 0, 0);
-    }
-    for (int i = 0; i < 2; i++) {
-        testpeer_expect(peers[i], PACKET_DIFF);
-        testpeer_expect(peers[i], PACKET_NEWLEADER);
-    }
+    struct testpeer *peers[2];
+    begin_to_lead_five(peers);
     ack(peers[0], Z(1, 0));
     run(17000); /* syncLimit is 15 s */
     /* It has heard from the leader, so that it does not leave either. */
@@ -533,10 +486,7 @@ START_TEST(slow_history_is_no_lag) {
     write_one(c, 1);
     zxid_t zxid = testpeer_expect(p, PACKET_PROPOSAL).zxid;
     ack(p, zxid);
-    for (int i = 0; i < 17; i++) {
-        run(1000);
-        testpeer_send(p, PACKET_PING, zxid, (struct slice){"", 0});
-    }
+    ping_for(17, zxid);
     ack(q, Z(1, 0));
     run(50);
     ck_assert_ptr_nonnull(q->link);

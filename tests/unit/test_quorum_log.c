@@ -63,13 +63,8 @@ static struct testclient *lead_again(int64_t epoch) {
         quorum_leave(quorum_at(LEADER), "the test says so");
     await_phase(LEADER, QUORUM_LOOKING);
     testensemble_appoint(e, LEADER, LEADER);
-    hello(p, epoch - 1);
-    ck_assert_int_eq(testpeer_expect(p, PACKET_LEADERINFO).zxid, Z(epoch, 0));
-    ack_epoch(p, last_zxid(), 0);
-    testpeer_expect(p, PACKET_DIFF);
-    testpeer_expect(p, PACKET_NEWLEADER);
-    ack(p, Z(epoch, 0));
-    testpeer_expect(p, PACKET_UPTODATE);
+    ck_assert_int_eq(discover(p, epoch - 1, last_zxid(), 0), epoch);
+    be_synced(p, epoch);
     ack(p, Z(epoch, 0));
     return client_by(p);
 }
@@ -120,7 +115,7 @@ static void expect_snapshot(void) { ck_assert_int_eq(testpeer_expect(q, PACKET_S
 
 /* ------------------------------------------------------------------ files */
 
-static struct simdisk *disk_of_leader(void) { return &e->servers[LEADER]->disk; }
+static struct simdisk *disk_of_leader(void) { return disk_of(LEADER); }
 
 /* The n-th log, the oldest is 0. */
 static void log_name(char out[STORE_NAME_MAX], int n) {

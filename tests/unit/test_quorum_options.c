@@ -274,9 +274,7 @@ START_TEST(empty_database_that_dies_on_its_way) {
     testensemble_appoint(e, 1, 3);
     struct quorum_packet info = testpeer_expect(p, PACKET_OBSERVERINFO);
     ck_assert_int_eq(info.zxid, 0);
-    uint8_t version[4];
-    be32_store(version, LEARNER_PROTOCOL_VERSION);
-    testpeer_send(p, PACKET_LEADERINFO, Z(1, 0), (struct slice){(const char *)version, 4});
+    send_leader_info(1);
     testpeer_expect(p, PACKET_ACKEPOCH);
     testensemble_end(e, 1, TESTSERVER_POWER_LOSS);
     testensemble_start(e, 1);
@@ -292,7 +290,7 @@ START_TEST(logs_without_a_snapshot) {
     run(100);
     for (int sid = 1; sid <= 3; sid++) {
         testensemble_end(e, sid, TESTSERVER_STOP);
-        const struct disk *d = &e->servers[sid]->disk.disk;
+        const struct disk *d = &disk_of(sid)->disk;
         ck_assert_int_eq(d->unlink(d->ctx, DISK_SNAP, "snapshot.0"), 0);
     }
     for (int sid = 1; sid <= 3; sid++)
@@ -311,7 +309,7 @@ END_TEST
 
 static size_t log_entries(int sid) {
     struct store_files files;
-    const struct disk *d = &e->servers[sid]->disk.disk;
+    const struct disk *d = &disk_of(sid)->disk;
     size_t count = 0;
     int err;
     ck_assert_int_ge(store_files_list(d, DISK_LOG, "log", &files), 0);
@@ -350,35 +348,30 @@ START_TEST(observer_without_a_log) {
     testensemble_elect(e);
     run(100);
     testensemble_expect_equal(e);
-    ck_assert(store_is_marked(&e->servers[4]->disk.disk));
+    ck_assert(store_is_marked(&disk_of(4)->disk));
 }
 END_TEST
 
 static void send_reconfig(int32_t packet, zxid_t zxid, const char *members, int64_t designated) {
-    struct buf b = BUF_INIT, text = BUF_INIT;
+    struct buf b = BUF_INIT;
     uint8_t sid[8];
-    buf_printf(&text, "%s\nversion=%llx", members, (unsigned long long)zxid);
     if (packet == PACKET_INFORM_AND_ACTIVATE) {
         be64_store(sid, (uint64_t)designated);
         buf_append(&b, sid, sizeof sid);
     }
-    txn_header_put(&b, &(struct txn_header){.client_id = 0x100, .cxid = 1, .zxid = zxid, .time_ms = 5000, .type = OP_RECONFIG});
-    txn_record_put(&b, &(struct txn){.type = OP_RECONFIG, .path = SLICE_LIT("/zookeeper/config"), .data = buf_slice(&text), .version = -1});
+    put_reconfig(&b, zxid, members);
     testpeer_send(p, packet, zxid, buf_slice(&b));
     buf_free(&b);
-    buf_free(&text);
 }
 
 /* The learner takes a role under p, which leads epoch 1 as server 3 with these members. */
 static void follow(int sid, int32_t hello_type, struct slice members) {
-    uint8_t version[4];
-    be32_store(version, LEARNER_PROTOCOL_VERSION);
     p = testpeer_new(e, 3);
     testensemble_appoint(e, sid, 3);
     testpeer_expect(p, hello_type);
-    testpeer_send(p, PACKET_LEADERINFO, Z(1, 0), (struct slice){(const char *)version, 4});
+    send_leader_info(1);
     testpeer_expect(p, PACKET_ACKEPOCH);
-    testpeer_send(p, PACKET_DIFF, 0, SLICE_NULL);
+    send_diff(0);
     testpeer_send(p, PACKET_NEWLEADER, Z(1, 0), members);
     testpeer_expect(p, PACKET_ACK);
     testpeer_send(p, PACKET_UPTODATE, -1, SLICE_NULL);
@@ -387,13 +380,6 @@ static void follow(int sid, int32_t hello_type, struct slice members) {
 static void serve_under(int sid, int32_t hello_type) {
     follow(sid, hello_type, SLICE_NULL);
     testpeer_expect(p, PACKET_ACK);
-}
-
-static void only(int voters, int observers, int sid, const char *const *options) {
-    e = testensemble_new(voters, observers, options);
-    for (int other = 1; other <= voters + observers; other++)
-        if (other != sid)
-            testensemble_end(e, other, TESTSERVER_KILL);
 }
 
 #define MEMBER_1 "server.1=s1:1001:2001:participant"

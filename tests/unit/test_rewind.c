@@ -154,15 +154,13 @@ START_TEST(cut_behind_damage_that_is_covered) {
 }
 END_TEST
 
-/* What it vouched for may be gone. */
-START_TEST(side_file_goes) {
+/* So many transactions of this size in log.1; orderly: the writer ends as at a stop. */
+static void write_log(zxid_t count, size_t size, bool orderly) {
     struct logwriter_options options = {.prealloc_bytes = 65536, .force_sync = true};
-    struct synced_position position;
-    put_snapshot_file(&disk, 0, SNAPSHOT_PLAIN);
     struct logwriter *w = logwriter_new(&disk.disk, &options);
-    for (zxid_t z = 1; z <= 5; z++) {
+    for (zxid_t z = 1; z <= count; z++) {
         struct buf b = BUF_INIT;
-        put_entry(&b, z, 10);
+        put_entry(&b, z, size);
         struct iovec iov = {b.data, b.len};
         struct log_cmd cmd = {.type = LOG_CMD_APPEND, .roll = z == 1, .first_zxid = z, .last_zxid = z, .iov = &iov,
                               .iov_count = 1, .bytes = b.len};
@@ -170,7 +168,14 @@ START_TEST(side_file_goes) {
         ck_assert_int_eq(cmd.err, 0);
         buf_free(&b);
     }
-    logwriter_free(w, true);
+    logwriter_free(w, orderly);
+}
+
+/* What it vouched for may be gone. */
+START_TEST(side_file_goes) {
+    struct synced_position position;
+    put_snapshot_file(&disk, 0, SNAPSHOT_PLAIN);
+    write_log(5, 10, true);
     ck_assert_int_eq(synced_position_read(&disk.disk, &position), 0);
     ck_assert(position.known);
     ck_assert_int_eq(store_rewind(&disk.disk, 3), 0);
@@ -183,22 +188,10 @@ END_TEST
 
 /* 40 entries in one log, more than one to a sector. */
 static void write_long_log(void) {
-    struct logwriter_options options = {.prealloc_bytes = 65536, .force_sync = true};
     simdisk_clear(&disk);
     simdisk_clear_faults(&disk);
     put_snapshot_file(&disk, 0, SNAPSHOT_PLAIN);
-    struct logwriter *w = logwriter_new(&disk.disk, &options);
-    for (zxid_t z = 1; z <= 40; z++) {
-        struct buf b = BUF_INIT;
-        put_entry(&b, z, 150);
-        struct iovec iov = {b.data, b.len};
-        struct log_cmd cmd = {.type = LOG_CMD_APPEND, .roll = z == 1, .first_zxid = z, .last_zxid = z, .iov = &iov,
-                              .iov_count = 1, .bytes = b.len};
-        logwriter_execute(w, &cmd);
-        ck_assert_int_eq(cmd.err, 0);
-        buf_free(&b);
-    }
-    logwriter_free(w, false);
+    write_log(40, 150, false);
     simdisk_sync_all(&disk);
 }
 
