@@ -7,6 +7,7 @@
 
 #define INTERVAL_MIN_MS 200
 #define INTERVAL_MAX_MS 60000
+#define ASKING_MAX_MS 5000 /* the same for those who are told nothing that they did not ask for */
 #define FINAL_WAIT_MS 200
 #define SAME_REPLY_US 50000
 #define LOG_PERIOD_US 60000000
@@ -422,6 +423,12 @@ void election_look(struct election *e, zxid_t zxid, int64_t epoch, struct now no
     }
 }
 
+static int64_t max_interval_ms(const struct election *e) {
+    bool asks = e->options.observer || e->initial.zxid == UNTRUSTED_ZXID;
+    int64_t asking_ms = i64_max(ASKING_MAX_MS, e->options.min_interval_ms);
+    return asks ? i64_min(e->options.max_interval_ms, asking_ms) : e->options.max_interval_ms;
+}
+
 void election_tick(struct election *e, struct now now) {
     if (!e->running)
         return;
@@ -438,7 +445,7 @@ void election_tick(struct election *e, struct now now) {
         tell_all(e);
     else
         e->env->connect_all(e->ctx);
-    e->interval_ms = i64_min(2 * e->interval_ms, e->options.max_interval_ms);
+    e->interval_ms = i64_min(2 * e->interval_ms, max_interval_ms(e));
     e->deadline = mono_add_ms(now.mono, e->interval_ms);
     take_own(e, now);
 }

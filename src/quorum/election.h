@@ -27,7 +27,7 @@ struct election_options {
     bool no_early_end;   /* the final wait always lasts to its end */
     /* Milliseconds; 0 = default. */
     int64_t min_interval_ms; /* of silence before everybody is told again: 200 */
-    int64_t max_interval_ms; /* to which that doubles: 60000 */
+    int64_t max_interval_ms; /* to which that doubles: 60000; at most 5000 for who takes no part in the rounds of the others */
     int64_t final_wait_ms;   /* for a better vote after a quorum was found: 200 */
 };
 
