@@ -23,6 +23,10 @@ AUTH = [(wire.ALL, "auth", "")]
 
 @unittest.skipUnless(shutil.which("java") and os.path.exists("/usr/share/java/zookeeper.jar"), "no Java server here")
 class MixedTest(EnsembleTest):
+    def ensemble(self, kinds, options=None):
+        """Attempts of two Java servers that are left alone (see Ensemble.outage_time) take five seconds."""
+        return super().ensemble(kinds, dict({"initLimit": 10}, **(options or {})))
+
     def lead_by_3(self, kinds, options=None):
         """Two elect 3, the others join."""
         e = self.ensemble(kinds, options)
