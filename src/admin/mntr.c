@@ -254,6 +254,7 @@ static void put_own(const struct server *s, uint64_t output_bytes, struct buf *o
     put_count(out, "zabra_fsync_count", m->fsync_us.count);
     put_count(out, "zabra_fsync_threshold_exceed_count", m->fsync_threshold_exceeded);
     put_count(out, "zabra_log_diff_count", m->log_diffs);
+    put_count(out, "zabra_log_snap_count", m->log_snaps);
     put_count(out, "zabra_request_max_bytes", m->request_max_bytes);
     put_int(out, "zabra_response_max_bytes", i64_max(0, m->response_max));
     put_count(out, "zabra_children_max", m->children_max);

@@ -34,7 +34,7 @@ enum member_state {
     MEMBER_EPOCH,      /* waits for the epoch to be decided */
     MEMBER_EPOCH_SENT, /* LEADERINFO sent */
     MEMBER_EPOCH_ACKED, /* waits until a quorum has */
-    MEMBER_SNAP_WAIT,  /* a snapshot is made for it */
+    MEMBER_SNAP_WAIT,  /* a snapshot is made for it, or it is found out whether one that is there will do */
     MEMBER_SNAP,       /* and sent */
     MEMBER_LOG,        /* history from the log files is looked for, and sent as fast as it reads */
     MEMBER_FEED,       /* the same from memory */
@@ -48,6 +48,7 @@ struct sending {
     struct job job;
     struct member *owner; /* NULL: the member has gone */
     char name[STORE_NAME_MAX];
+    uint64_t noted; /* which snapshot that is */
     struct snapstream *stream;
     struct snapscan scan;
     struct buf piece;
@@ -57,7 +58,8 @@ struct sending {
 
 enum sync_kind { SYNC_NONE, SYNC_DIFF, SYNC_SNAP };
 
-/* History from the log files: one job at a time reads a piece and makes packets of it. */
+/* History from the log files: one job at a time reads a piece and makes packets of it. Behind a snapshot the first piece is read
+ * before that is sent, and kept. */
 struct reading {
     struct job job;
     struct member *owner; /* NULL: the member has gone */
@@ -67,6 +69,8 @@ struct reading {
     struct buf packets;
     char snapshot[STORE_NAME_MAX]; /* the logs must not be larger than factor times this; "": that is no matter (any more) */
     double factor;
+    char name[STORE_NAME_MAX]; /* behind a snapshot: that one */
+    uint64_t noted;
     bool busy;
     bool begun; /* the learner has been told what it gets */
 };
@@ -84,7 +88,9 @@ struct member {
     bool streams; /* gets what is proposed and committed from now on */
     struct monotime deadline;
     zxid_t last_zxid;  /* the learner's, from ACKEPOCH */
+    bool in_doubt;     /* it says that it has nothing, but may have */
     zxid_t snap_zxid; /* of its snapshot; before there is one: the oldest that will do */
+    zxid_t snap_asked; /* a snapshot from here on is as new as it can be */
     zxid_t fed;       /* MEMBER_LOG, MEMBER_FEED: the last one sent, or else where it begins */
     zxid_t acked;     /* counts once NEWLEADER is acknowledged */
     zxid_t lag_zxid; /* a proposal whose acknowledgement is timed; 0 = none */
@@ -121,6 +127,7 @@ struct leader {
 
     /* synchronisation and broadcast */
     zxid_t logs_lack; /* something is missing in the log files behind this one: who is not past it gets a snapshot */
+    uint64_t snap_unreadable, snap_alone; /* snapshots_noted: cannot be sent; the log files behind it do not do */
     struct voter_set new_leader;
     bool serving;
     struct monotime serving_since;
@@ -317,6 +324,8 @@ static void take_epoch_ack(struct member *m, const struct quorum_packet *p) {
         return;
     }
     m->last_zxid = p->zxid;
+    /* A member whose history cannot be cut where we wanted asks for a snapshot in this way, once it has accepted our epoch. */
+    m->in_doubt = current == -1 && p->zxid <= 0;
     m->state = MEMBER_EPOCH_ACKED;
     if (!l->elected && current != -1) {
         /* I9 */
@@ -492,6 +501,7 @@ static void begin_snapshot(struct member *m, zxid_t oldest) {
         return;
     m->state = MEMBER_SNAP_WAIT;
     m->snap_zxid = oldest;
+    m->snap_asked = server_of(m->leader)->last_applied;
     try_snapshot(m);
 }
 
@@ -519,7 +529,7 @@ static void synchronise(struct member *m) {
         return;
     }
     /* It loses all behind the snapshot until it gets that again: nothing of it may be committed. */
-    begin_snapshot(m, common);
+    begin_snapshot(m, m->in_doubt ? last : common >= 0 ? common : peer);
 }
 
 /* ------------------------------------------------------------------ sending from the log files */
@@ -579,8 +589,9 @@ static void reading_go_on(struct member *m) {
     s->env.job_submit(s->env.ctx, &x->job);
 }
 
-static void read_logs(struct member *m, zxid_t after, bool begun) {
-    struct server *s = server_of(m->leader);
+/* limited: by the size of the newest snapshot. */
+static struct reading *reading_new(struct member *m, zxid_t after, bool limited) {
+    const struct server *s = server_of(m->leader);
     struct reading *x = mem_calloc(1, sizeof *x);
     x->owner = m;
     x->feed = logfeed_new(after);
@@ -589,14 +600,28 @@ static void read_logs(struct member *m, zxid_t after, bool begun) {
                                       .current_log = s->log_first,
                                       .reserved_bytes = s->log_padding};
     x->piece.status = LOGFEED_REACHED;
-    x->begun = begun;
     x->factor = s->config->snapshot_size_factor;
-    if (!begun)
+    if (limited)
         snprintf(x->snapshot, sizeof x->snapshot, "%s", s->good_snapshot_name);
     m->reading = x;
-    m->state = MEMBER_LOG;
     m->fed = after;
+    return x;
+}
+
+static void read_logs(struct member *m, zxid_t after, bool begun) {
+    reading_new(m, after, !begun)->begun = begun;
+    m->state = MEMBER_LOG;
     hear(m);
+    reading_go_on(m);
+}
+
+/* Before the newest snapshot is sent although what follows it has left the memory: do the log files go on there? */
+static void look_behind_snapshot(struct member *m) {
+    const struct server *s = server_of(m->leader);
+    struct reading *x = reading_new(m, s->good_snapshot, s->good_snapshot < m->snap_asked);
+    x->order.all_bytes = true;
+    x->noted = s->snapshots_noted;
+    snprintf(x->name, sizeof x->name, "%s", s->good_snapshot_name);
     reading_go_on(m);
 }
 
@@ -631,10 +656,26 @@ static void cannot_read(struct member *m, const char *why) {
         drop(m, "what it lacks is neither in memory nor in the log files");
         return;
     }
-    log_info("learner %" PRId64 " is at 0x%" PRIx64 ", the log files do not do: %s", m->sid, (uint64_t)m->last_zxid, why);
     m->reading = NULL;
+    if (m->state == MEMBER_SNAP_WAIT) {
+        log_info("%s is too old for learner %" PRId64 ": %s", x->name, m->sid, why);
+        l->snap_alone = x->noted;
+    } else {
+        log_info("learner %" PRId64 " is at 0x%" PRIx64 ", the log files do not do: %s", m->sid, (uint64_t)m->last_zxid, why);
+        begin_snapshot(m, m->last_zxid);
+    }
     reading_free(x);
-    begin_snapshot(m, -1);
+}
+
+static void send_snapshot(struct member *m, zxid_t zxid, const char *name, uint64_t noted);
+
+/* The piece that was read. */
+static void reading_send(struct member *m) {
+    struct reading *x = m->reading;
+    x->begun = true;
+    send_bytes(m, &x->packets);
+    buf_clear(&x->packets);
+    m->fed = x->piece.last;
 }
 
 static void reading_done(struct job *job) {
@@ -653,15 +694,17 @@ static void reading_done(struct job *job) {
         cannot_read(m, fault);
         return;
     }
+    if (x->piece.count != 0 && m->state == MEMBER_SNAP_WAIT) {
+        server_of(m->leader)->metrics.log_snaps++;
+        send_snapshot(m, m->fed, x->name, x->noted);
+        return;
+    }
     if (x->piece.count != 0) {
         if (!x->begun) {
             server_of(m->leader)->metrics.log_diffs++;
             announce(m, PACKET_DIFF, last_committed(server_of(m->leader)), "DIFF, from the log files");
         }
-        x->begun = true;
-        send_bytes(m, &x->packets);
-        buf_clear(&x->packets);
-        m->fed = x->piece.last;
+        reading_send(m);
     }
     reading_go_on(m);
 }
@@ -718,10 +761,15 @@ static void snapshot_sent(struct member *m) {
     send_bytes(m, &b);
     buf_free(&b);
     hear(m);
-    if (history_reaches(s, m->snap_zxid))
+    if (m->reading != NULL) {
+        m->state = MEMBER_LOG;
+        reading_send(m);
+        reading_go_on(m);
+    } else if (history_reaches(s, m->snap_zxid)) {
         begin_feed(m, m->snap_zxid);
-    else
+    } else {
         fell_behind(m, m->snap_zxid, "what follows its snapshot is not in memory any more");
+    }
 }
 
 static void sending_done(struct job *job) {
@@ -735,6 +783,7 @@ static void sending_done(struct job *job) {
     if (m->gone)
         return;
     if (x->err != 0) {
+        m->leader->snap_unreadable = x->noted;
         drop(m, "its snapshot cannot be read");
         return;
     }
@@ -750,26 +799,38 @@ static void sending_done(struct job *job) {
     snapshot_sent(m);
 }
 
-/* The newest snapshot serves if all that follows it is in memory; otherwise one is made. */
-static void try_snapshot(struct member *m) {
+static void send_snapshot(struct member *m, zxid_t zxid, const char *name, uint64_t noted) {
     struct server *s = server_of(m->leader);
-    hear(m);
-    if (s->good_snapshot < 0 || s->good_snapshot < m->snap_zxid || !history_reaches(s, s->good_snapshot)) {
-        if (!snapshotter_busy(s))
-            snapshotter_request(s);
-        return;
-    }
     m->state = MEMBER_SNAP;
-    m->snap_zxid = s->good_snapshot;
-    log_info("learner %" PRId64 " is at 0x%" PRIx64 ": it gets the snapshot of 0x%" PRIx64, m->sid, (uint64_t)m->last_zxid,
-             (uint64_t)m->snap_zxid);
+    m->snap_zxid = zxid;
+    log_info("learner %" PRId64 " is at 0x%" PRIx64 ": it gets the snapshot of 0x%" PRIx64 "%s", m->sid, (uint64_t)m->last_zxid,
+             (uint64_t)zxid, m->reading != NULL ? ", then what the log files hold behind it" : "");
     metric_count(&s->metrics, METRIC_SNAP_COUNT, 1);
-    send_packet(m, PACKET_SNAP, m->snap_zxid, SLICE_NULL);
+    send_packet(m, PACKET_SNAP, zxid, SLICE_NULL);
     m->sending = mem_calloc(1, sizeof *m->sending);
     m->sending->owner = m;
+    m->sending->noted = noted;
     snapscan_init(&m->sending->scan, ITEM_MAX);
-    snprintf(m->sending->name, sizeof m->sending->name, "%s", s->good_snapshot_name);
+    snprintf(m->sending->name, sizeof m->sending->name, "%s", name);
     sending_go_on(m);
+}
+
+/* The newest snapshot serves if all that follows it is in memory, or stands in log files that are not too large; otherwise one is
+ * made. */
+static void try_snapshot(struct member *m) {
+    struct leader *l = m->leader;
+    struct server *s = server_of(l);
+    zxid_t zxid = s->good_snapshot;
+    bool fits = zxid >= 0 && zxid >= m->snap_zxid && l->snap_unreadable != s->snapshots_noted;
+    hear(m);
+    if (m->reading != NULL)
+        reading_go_on(m);
+    else if (fits && history_reaches(s, zxid))
+        send_snapshot(m, zxid, s->good_snapshot_name, s->snapshots_noted);
+    else if (fits && logs_may_serve(l, zxid) && l->snap_alone != s->snapshots_noted)
+        look_behind_snapshot(m);
+    else if (!snapshotter_busy(s))
+        snapshotter_request(s);
 }
 
 /* ------------------------------------------------------------------ commit */
@@ -1218,8 +1279,27 @@ static void member_free(struct member *m) {
 
 /* ------------------------------------------------------------------ the role */
 
-static const struct role_ops role_leader = {
-    .orders = true, .mode = "leader", .logged = leader_logged, .proposed = leader_proposed, .sync = leader_sync};
+static zxid_t leader_in_use(const struct server *s) {
+    const struct leader *l = s->quorum->leader;
+    const struct member *m;
+    zxid_t oldest = 0;
+    if (l == NULL)
+        return 0;
+    LIST_FOREACH(m, &l->members, const struct member, link_in_leader) {
+        zxid_t from = m->state == MEMBER_SNAP ? m->snap_zxid : m->fed;
+        bool reads = m->state == MEMBER_SNAP || m->state == MEMBER_LOG || m->state == MEMBER_FEED || m->reading != NULL;
+        if (!m->gone && reads && from > 0)
+            oldest = oldest == 0 ? from : i64_min(oldest, from);
+    }
+    return oldest;
+}
+
+static const struct role_ops role_leader = {.orders = true,
+                                            .mode = "leader",
+                                            .logged = leader_logged,
+                                            .proposed = leader_proposed,
+                                            .sync = leader_sync,
+                                            .in_use = leader_in_use};
 
 struct leader *leader_new(struct quorum *q) {
     struct leader *l = mem_calloc(1, sizeof *l);

@@ -376,6 +376,11 @@ static bool low(const struct diskguard *g) {
     return s->env.same_dir && g->free_log >= 0 && snapshot_pays(g) && g->free_log < mark;
 }
 
+/* Is there room for what others are being sent, until they have it? Otherwise they begin again, with another snapshot. */
+static bool has_room(const struct diskguard *g) {
+    return !g->critical && (g->free_log < 0 || g->free_log >= 2 * critical_mark(g->s) + snapshotter_size_needed(g->s));
+}
+
 static void rescue_begin(struct diskguard *g) {
     struct server *s = g->s;
     bool changed = s->last_applied > s->good_snapshot;
@@ -475,6 +480,7 @@ static void purge_start(struct diskguard *g) {
     g->purging = true;
     g->options = (struct retention_options){.keep = s->config->autopurge_snap_retain_count,
                                             .known_good = s->good_snapshot,
+                                            .in_use = has_room(g) && s->role->in_use != NULL ? s->role->in_use(s) : 0,
                                             .same_disk = s->env.same_dir};
     purge_for_space(g, &g->options);
     g->purge_job.run = purge_run;

@@ -155,6 +155,7 @@ void reload_swap(struct reload *r) {
     s->digest_unknown = false;
     s->digest_from = from->digest_from;
     s->good_snapshot = from->good_snapshot;
+    s->snapshots_noted++;
     memcpy(s->good_snapshot_name, from->good_snapshot_name, sizeof s->good_snapshot_name);
     s->txns_since_snapshot = from->txns_since_snapshot;
     s->log_bytes_since_snapshot = from->log_bytes_since_snapshot;

@@ -165,6 +165,7 @@ void server_recover(struct server *s, struct recovery_result *result, struct now
     s->last_prepared = s->logged = s->committed = s->last_applied;
     s->prepared_digest = tree_digest(s->tree);
     s->good_snapshot = result->snapshot_zxid;
+    s->snapshots_noted++;
     snprintf(s->good_snapshot_name, sizeof s->good_snapshot_name, "%s", result->snapshot_name);
     s->txns_since_snapshot = result->txns_replayed;
     s->log_bytes_since_snapshot = result->log_bytes;

@@ -183,6 +183,7 @@ struct metrics {
     uint64_t turns;
     struct metric_basic fsync_us;
     uint64_t log_diffs; /* of the DIFFs, those that began with the log files */
+    uint64_t log_snaps; /* of the SNAPs, those that log files followed, so that no new snapshot was needed */
     /* refusals by hard quota, by top-level znode */
     struct metric_namespace {
         char *name;

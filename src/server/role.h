@@ -34,6 +34,9 @@ struct role_ops {
      * our own table. */
     void (*renew)(struct server *s, struct conn *c, session_id_t id, int32_t timeout_ms);
 
+    /* A snapshot, or the place in the logs, from which on files are being sent to others; 0 = none. NULL: the same. */
+    zxid_t (*in_use)(const struct server *s);
+
     /* A session of a client of ours showed a sign of life. NULL: nothing to do. */
     void (*touched)(struct server *s, struct session *session);
 };

@@ -64,6 +64,7 @@ struct server {
     bool replaying;
     char good_snapshot_name[STORE_NAME_MAX];
     zxid_t good_snapshot; /* the newest that was read to its end or written by this process; -1 = none */
+    uint64_t snapshots_noted; /* how often it became another one, or the same one was written anew */
     zxid_t digest_from; /* over a fuzzy snapshot digests are compared from this zxid on */
 
     /* connections */

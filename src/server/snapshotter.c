@@ -229,6 +229,7 @@ static void job_done(struct job *job) {
 
 static void note_good(struct snapshotter *p) {
     p->s->good_snapshot = p->zxid;
+    p->s->snapshots_noted++;
     snprintf(p->s->good_snapshot_name, sizeof p->s->good_snapshot_name, "%s", p->name);
 }
 

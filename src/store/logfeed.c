@@ -10,6 +10,7 @@
 #define ITEM_MAX (1u << 30)
 /* On the way to the start: after so much the pool's thread is given back for a moment. */
 #define SKIP_BYTES (4u << 20)
+#define TOO_LARGE "the logs are too large, compared with a snapshot"
 
 struct logfeed {
     zxid_t after, upto;
@@ -18,6 +19,7 @@ struct logfeed {
     bool begun;   /* one behind the start was seen */
     char *start;  /* the file that was chosen first */
     zxid_t start_zxid;
+    int64_t start_bytes, other_bytes; /* of that, and of those behind it, as far as they are filled */
     char *name;   /* of the present file; NULL: none was chosen yet */
     zxid_t name_zxid;
     struct txnlog_reader *reader; /* of that; NULL: it is used up */
@@ -81,11 +83,15 @@ static int choose_first(const struct logfeed *f, const struct store_files *logs)
     return chosen;
 }
 
+static void add_up(struct logfeed *f, const struct store_files *logs, int first, const struct logfeed_order *order) {
+    f->start_bytes = f->other_bytes = 0;
+    for (int i = first; i < logs->count; i++)
+        *(i == first ? &f->start_bytes : &f->other_bytes) +=
+            logs->items[i].size - (logs->items[i].zxid == order->current_log ? order->reserved_bytes : 0);
+}
+
 /* The file that is read first does not count, as in ZKDatabase.getProposalsFromTxnLog. */
-static bool few_enough(const struct store_files *logs, int first, const struct logfeed_order *order) {
-    int64_t bytes = 0;
-    for (int i = first + 1; i < logs->count; i++)
-        bytes += logs->items[i].size - (logs->items[i].zxid == order->current_log ? order->reserved_bytes : 0);
+static bool few_enough(const struct logfeed_order *order, int64_t bytes) {
     return order->max_log_bytes == 0 || bytes <= order->max_log_bytes;
 }
 
@@ -97,10 +103,9 @@ static bool open_first(struct logfeed *f, const struct disk *d, const struct log
     bool ok = false;
     if (first < 0) {
         fail(f, "there are no logs");
-    } else if (!few_enough(&logs, first, order)) {
-        fail(f, "the logs are too large, compared with a snapshot");
     } else {
-        ok = open_file(f, d, &logs.items[first]);
+        add_up(f, &logs, first, order);
+        ok = few_enough(order, f->other_bytes) ? open_file(f, d, &logs.items[first]) : fail(f, TOO_LARGE);
         mem_free(f->start);
         f->start = mem_strdup(logs.items[first].name);
         f->start_zxid = logs.items[first].zxid;
@@ -172,13 +177,15 @@ static bool is_skipped(struct logfeed *f, zxid_t zxid) {
 }
 
 /* The first record behind the start: is the one before it, or the start itself, to be found at all? */
-static bool began_well(struct logfeed *f, const struct disk *d, zxid_t zxid, bool *again) {
+static bool began_well(struct logfeed *f, const struct disk *d, const struct logfeed_order *order, zxid_t zxid, bool *again) {
     *again = false;
     f->begun = f->before >= 0 || zxid == f->after + 1;
-    if (f->begun)
-        return true;
-    bool ok = go_back(f, d, again);
+    bool ok = f->begun || go_back(f, d, again);
     f->begun = !*again;
+    if (ok && f->begun && order->all_bytes) {
+        int64_t rest = strcmp(f->name, f->start) == 0 ? f->start_bytes - f->record.offset : 0;
+        ok = few_enough(order, f->other_bytes + rest) || fail(f, TOO_LARGE);
+    }
     return ok;
 }
 
@@ -197,7 +204,7 @@ static enum logfeed_status read_piece(struct logfeed *f, const struct disk *d, c
                 return LOGFEED_MORE;
             continue;
         }
-        if (!f->begun && !began_well(f, d, zxid, &again))
+        if (!f->begun && !began_well(f, d, order, zxid, &again))
             return LOGFEED_FAILED;
         if (again)
             continue;

@@ -14,8 +14,9 @@ struct logfeed;
 struct logfeed_order {
     zxid_t upto;      /* all up to it is synced; raised once LOGFEED_REACHED was returned, not before */
     size_t max_bytes; /* a piece ends with the record that reaches this */
-    /* Only looked at when the first file is chosen: */
-    int64_t max_log_bytes; /* of the files behind the first one; 0 = any number */
+    /* Only looked at until the first record is given: */
+    int64_t max_log_bytes; /* of the files behind the one that is read first; 0 = any number */
+    bool all_bytes;        /* also of what that one holds behind the start */
     zxid_t current_log;    /* zxid in the name of the one that is being written, and */
     int64_t reserved_bytes; /* how much of it is reserved and holds nothing */
 };

@@ -108,6 +108,8 @@ static int make_plan(const struct disk *d, const struct store_files *snapshots, 
     zxid_t zxid = snapshots->items[oldest].zxid;
     if (o->known_good >= 0 && o->known_good < zxid)
         zxid = o->known_good;
+    if (o->in_use > 0 && o->in_use < zxid)
+        zxid = o->in_use;
     for (int i = 0; i < oldest; i++)
         if (snapshots->items[i].zxid < zxid && exact_snapshot_name(&snapshots->items[i])) {
             add(&plan->snapshots, &plan->snapshot_count, snapshots->items[i].name);

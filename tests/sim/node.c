@@ -223,7 +223,7 @@ static void start(struct sim_node *n) {
     n->disk.clock_us = sim_now(sim);
     n->disk.calls = n->disk.crash_at = 0;
     n->dark = false;
-    n->log_diffs = 0;
+    n->log_diffs = n->log_snaps = 0;
     if (!sim->calm && rng_below(&sim->rng, 4) == 0 && sim_may(sim, FAULT_CRASH))
         n->disk.crash_at = 1 + rng_below(&sim->rng, 12);
     recover(n, &result);

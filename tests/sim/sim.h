@@ -160,6 +160,7 @@ struct sim_options {
     ENSEMBLE(log_diffs, "DIFF from log files")                                                                         \
     ENSEMBLE(truncs, "TRUNC")                                                                                          \
     ENSEMBLE(snaps, "SNAP")                                                                                            \
+    ENSEMBLE(log_snaps, "SNAP that log files follow")                                                                  \
     ENSEMBLE(partitions, "partitions")                                                                                 \
     ENSEMBLE(one_way, "one-way partitions")                                                                            \
     ENSEMBLE(slow_peers, "slow peers")                                                                                 \
@@ -348,7 +349,7 @@ struct sim_node {
     zxid_t tail;       /* the last transaction that it has given to its log */
     size_t account;    /* transactions of the model that it has applied, counted from the first; while served */
     zxid_t ordered;    /* the newest transaction of this leader that was looked at */
-    uint64_t log_diffs; /* that this process has counted */
+    uint64_t log_diffs, log_snaps; /* that this process has counted */
     int64_t slow_until_us, refuses_until_us;
 };
 

@@ -17,9 +17,11 @@ static void count(struct sim_node *from, int32_t type) {
     n->diffs += type == PACKET_DIFF;
     n->truncs += type == PACKET_TRUNC;
     n->snaps += type == PACKET_SNAP;
-    uint64_t log_diffs = from->server->metrics.log_diffs;
-    n->log_diffs += log_diffs - from->log_diffs;
-    from->log_diffs = log_diffs;
+    const struct metrics *counted = &from->server->metrics;
+    n->log_diffs += counted->log_diffs - from->log_diffs;
+    n->log_snaps += counted->log_snaps - from->log_snaps;
+    from->log_diffs = counted->log_diffs;
+    from->log_snaps = counted->log_snaps;
 }
 
 /* One packet of a leader. behind: what is to follow it and those that were sent with it. */

@@ -7,7 +7,7 @@ import shutil
 import time
 import unittest
 
-from lib import wire
+from lib import store, wire
 from lib.dirs import longer
 from lib.ensemble import FULL, EnsembleTest
 from lib.wire import EPHEMERAL
@@ -29,8 +29,8 @@ class CatchUp(EnsembleTest):
             m.java_heap = "2g" if FULL else m.java_heap
         return e
 
-    def lead_by_3(self, kinds):
-        e = self.ensemble(kinds)
+    def lead_by_3(self, kinds, options=None):
+        e = self.ensemble(kinds, options)
         self.assertEqual(e.start(1, 3).id, 3)
         self.assertEqual(e.start().id, 3)
         for m in e.members:
@@ -144,6 +144,54 @@ class CatchUp(EnsembleTest):
     @unittest.skipUnless(JAVA, "no Java server here")
     def test_a_follower_of_java_wiped(self):
         self.wiped("jzz")
+
+    def wiped_after_another(self, kinds):
+        """The snapshot that was made for the first one serves the second, too; log files have what follows."""
+        e = self.lead_by_3(kinds + "Z", {"logWindowBytes": 1000, "snapshotSizeFactor": 0, "snapCount": 10000000})
+        conn = self.connect(e[3], timeout=60000)
+        self.make(conn, "/big", ZNODES)
+        conn.create("/over")
+        early, late = self.connect(e[3], timeout=60000), self.connect(e[2], timeout=60000)
+        early.create("/early", flags=EPHEMERAL)
+        late.create("/late", flags=EPHEMERAL)
+        e[4].kill()
+        e[4].wipe()
+        line, took = self.comes_back(e, e[4])
+        self.assertNotIn("log files", line)
+        snapshots = store.named(e[3].path("version-2"), "snapshot")
+        load = self.load(e, 2, SEED, members=[e[3]])
+        load.start()
+        self.many(conn, [wire.set_data("/over", b"%d" % n) for n in range(2000)])
+        early.end_session()
+        early = self.connect(e[2], timeout=60000)
+        early.create("/early", flags=EPHEMERAL)
+        e[1].kill()
+        e[1].wipe()
+        load.go_on()
+        line, took = self.comes_back(e, e[1])
+        load.go_on()
+        load.stop()
+        print("%s: wiped, %d znodes: %.2f s; %s" % (kinds, ZNODES, took, line))
+        self.assertRegex(line, "gets the snapshot of 0x%x, then what the log files hold" % store.zxid_of(snapshots[-1]))
+        self.assertEqual(store.named(e[3].path("version-2"), "snapshot"), snapshots)
+        self.assertEqual(e[3].mntr()["zk_zabra_log_snap_count"], "1")
+        self.assertEqual([w.outages for w in load.writers], [0] * 2)
+        for m in e.members:
+            here = self.connect(m)
+            here.sync("/")
+            self.assertEqual(here.get_data("/early")[1].ephemeralOwner, early.sid)
+            self.assertEqual(here.get_data("/late")[1].ephemeralOwner, late.sid)
+            here.end_session()
+        self.assert_equal(e, load)
+        e[1].restart(crash=True)
+        self.assert_equal(e, load)
+
+    def test_wiped_after_another(self):
+        self.wiped_after_another("zzz")
+
+    @unittest.skipUnless(JAVA, "no Java server here")
+    def test_a_follower_of_java_wiped_after_another(self):
+        self.wiped_after_another("jzz")
 
     @unittest.skipUnless(JAVA, "no Java server here")
     def test_the_end_of_a_large_session_before_a_follower_of_java(self):

@@ -274,6 +274,45 @@ START_TEST(size_of_logs) {
 }
 END_TEST
 
+/* Behind a snapshot all counts, but only from there on. */
+START_TEST(size_of_logs_from_the_start_on) {
+    int64_t offsets[11];
+    struct buf log = make_log(1, 10, 0, offsets);
+    fill();
+    int64_t behind_1 = size_of("log.b") + size_of("log.15") + size_of("log.200000001");
+    order.all_bytes = true;
+    for (zxid_t after = 1; after <= 10; after++)
+        for (int i = 0; i < 2; i++) { /* from 10 on the first one holds nothing of it */
+            order.max_log_bytes = behind_1 + (after < 10 ? offsets[10] - offsets[after] : 0) - i;
+            read_from(after, 30);
+            expect(i == 0 ? LOGFEED_REACHED : LOGFEED_FAILED, i == 0 ? after + 1 : -1, i == 0 ? 30 : -1);
+        }
+    order.max_log_bytes = 0;
+    read_from(1, 30);
+    expect(LOGFEED_REACHED, 2, 30);
+    /* In the newest one, without what is reserved in it. */
+    buf_free(&log);
+    log = make_log(E2 + 1, E2 + 9, 0, offsets);
+    order.current_log = E2 + 1;
+    order.reserved_bytes = size_of("log.200000001") - offsets[9];
+    order.max_log_bytes = offsets[9] - offsets[4];
+    read_from(E2 + 4, E2 + 9);
+    expect(LOGFEED_REACHED, E2 + 5, E2 + 9);
+    read_from(E2 + 3, E2 + 9);
+    expect(LOGFEED_FAILED, -1, -1);
+    /* Where it is looked for in older ones, too. */
+    order.reserved_bytes = 0;
+    order.max_log_bytes = behind_1;
+    simdisk_put(&disk, DISK_LOG, "log.a", txnlog_header, TXNLOG_HEADER_BYTES);
+    read_from(9, 30);
+    expect(LOGFEED_FAILED, -1, -1);
+    order.max_log_bytes += TXNLOG_HEADER_BYTES + size_of("log.1");
+    read_from(9, 30);
+    expect(LOGFEED_REACHED, 10, 30);
+    buf_free(&log);
+}
+END_TEST
+
 START_TEST(logs_that_are_removed_meanwhile) {
     fill();
     order.max_bytes = 1;
@@ -354,6 +393,7 @@ int main(void) {
     tcase_add_test(tc, log_that_is_being_written);
     tcase_add_test(tc, limit_is_raised_once_it_is_reached);
     tcase_add_test(tc, size_of_logs);
+    tcase_add_test(tc, size_of_logs_from_the_start_on);
     tcase_add_test(tc, logs_that_are_removed_meanwhile);
     tcase_add_test(tc, errors_of_the_disk);
     tcase_add_test(tc, skips_in_steps);

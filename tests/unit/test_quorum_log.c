@@ -9,6 +9,7 @@ static int made;
 
 static const struct metrics *metrics(void) { return &server_at(LEADER)->metrics; }
 static uint64_t log_diffs(void) { return metrics()->log_diffs; }
+static uint64_t log_snaps(void) { return metrics()->log_snaps; }
 static uint64_t snaps(void) { return metrics()->counters[METRIC_SNAP_COUNT]; }
 static zxid_t last_zxid(void) { return server_at(LEADER)->last_applied; }
 static zxid_t window_begin(void) { return history_zxid(server_at(LEADER)->history, 0); }
@@ -112,6 +113,55 @@ static zxid_t expect_break(zxid_t from) {
 }
 
 static void expect_snapshot(void) { ck_assert_int_eq(testpeer_expect(q, PACKET_SNAP).zxid, server_at(LEADER)->good_snapshot); }
+
+/* Has all of the snapshot come? Then what follows it is next. */
+static bool snapshot_ends(void) {
+    const uint8_t *from = q->in.data + q->in_start;
+    size_t len = q->in.len - q->in_start;
+    for (size_t i = 0; i + 10 <= len; i++)
+        if (memcmp(from + i, "BenWasHere", 10) == 0) {
+            q->in_start += i + 10;
+            return true;
+        }
+    return false;
+}
+
+static void skip_snapshot(void) {
+    for (int ms = 0; ms < 5000; ms++) {
+        if (snapshot_ends())
+            return;
+        run(1);
+    }
+    ck_abort_msg("the snapshot does not end");
+}
+
+/* A member without anything, by its first connection. */
+static void newcomer_joins(void) {
+    if (q == NULL)
+        q = peer_of(2);
+    testpeer_hang_up(q);
+    hello(q, 0);
+    testpeer_expect(q, PACKET_LEADERINFO);
+    ack_epoch(q, 0, 0);
+}
+
+/* A snapshot of this zxid, and what is behind it. */
+static void expect_snapshot_of(zxid_t zxid) {
+    ck_assert_int_eq(testpeer_expect(q, PACKET_SNAP).zxid, zxid);
+    skip_snapshot();
+    expect_transactions(zxid + 1, last_zxid());
+    expect_newleader();
+}
+
+static zxid_t make_snapshot(void) {
+    struct server *s = server_at(LEADER);
+    uint64_t before = s->snapshots_noted;
+    snapshotter_request(s);
+    for (int ms = 0; ms < 5000 && s->snapshots_noted == before; ms++)
+        run(1);
+    ck_assert_int_eq(s->good_snapshot, last_zxid());
+    return s->good_snapshot;
+}
 
 /* ------------------------------------------------------------------ files */
 
@@ -340,10 +390,7 @@ START_TEST(i12_epochs_from_before_the_last_start) {
     zxid_t end = last_zxid();
     c = lead_again(2);
     write_many(c, 50, 10);
-    snapshotter_request(server_at(LEADER));
-    for (int ms = 0; ms < 5000 && server_at(LEADER)->good_snapshot != last_zxid(); ms++)
-        run(1);
-    ck_assert_int_eq(server_at(LEADER)->good_snapshot, last_zxid());
+    make_snapshot();
     testensemble_end(e, LEADER, TESTSERVER_KILL);
     testensemble_start(e, LEADER);
     use_window(WINDOW);
@@ -645,20 +692,6 @@ START_TEST(window_runs_away_from_a_learner) {
 }
 END_TEST
 
-static void skip_snapshot(void) {
-    for (int ms = 0; ms < 5000; ms++) {
-        const uint8_t *from = q->in.data + q->in_start;
-        size_t len = q->in.len - q->in_start;
-        for (size_t i = 0; i + 10 <= len; i++)
-            if (memcmp(from + i, "BenWasHere", 10) == 0) {
-                q->in_start += i + 10;
-                return;
-            }
-        run(1);
-    }
-    ck_abort_msg("the snapshot does not end");
-}
-
 START_TEST(window_runs_away_from_a_snapshot) {
     struct testclient *c = lead_with_short_window(NULL);
     server_at(LEADER)->config->force_snapshot_sync = true;
@@ -733,6 +766,344 @@ START_TEST(errors_of_the_disk) {
 }
 END_TEST
 
+/* ------------------------------------------------------------------ a snapshot, then log files */
+
+START_TEST(snapshot_logs_and_window_are_one_history) {
+    struct testclient *c = lead_with_short_window(OPTIONS("snapshotSizeFactor", "0"));
+    write_many(c, 50, 10);
+    zxid_t zxid = make_snapshot();
+    uint64_t noted = server_at(LEADER)->snapshots_noted;
+    for (int i = 0; i < 3; i++) {
+        write_many(c, 100, i == 1 ? LARGE : 10);
+        if (i == 1)
+            roll();
+        newcomer_joins();
+        expect_snapshot_of(zxid);
+    }
+    ck_assert_uint_eq(server_at(LEADER)->snapshots_noted, noted);
+    ck_assert_uint_eq(snaps(), 3);
+    ck_assert_uint_eq(log_snaps(), 3);
+    /* And the stream. */
+    ack(q, Z(1, 0));
+    testpeer_expect(q, PACKET_UPTODATE);
+    create(c, 10);
+    ck_assert_int_eq(testpeer_expect(q, PACKET_PROPOSAL).zxid, last_zxid() + 1);
+}
+END_TEST
+
+/* Around the place where the window goes on behind the snapshot. */
+START_TEST(snapshot_where_the_window_begins) {
+    struct testclient *c = lead_with_short_window(OPTIONS("snapshotSizeFactor", "0"));
+    write_many(c, 50, 10);
+    zxid_t zxid = make_snapshot();
+    write_many(c, WINDOW - 2, 10);
+    for (int i = 0; i < 5; i++) {
+        uint64_t before = log_snaps();
+        newcomer_joins();
+        expect_snapshot_of(zxid);
+        ck_assert_uint_eq(log_snaps() - before, window_begin() > zxid + 1);
+        testpeer_hang_up(q);
+        write_many(c, 1, 10);
+    }
+    ck_assert_uint_eq(log_snaps(), 2);
+}
+END_TEST
+
+START_TEST(snapshot_at_the_end_of_an_epoch) {
+    struct testclient *c = lead_with_short_window(OPTIONS("snapshotSizeFactor", "0"));
+    write_many(c, 50, 10);
+    zxid_t zxid = make_snapshot();
+    c = lead_again(4);
+    write_many(c, 50, 10);
+    newcomer_joins();
+    ck_assert_int_eq(testpeer_expect(q, PACKET_SNAP).zxid, zxid);
+    skip_snapshot();
+    expect_transactions(Z(4, 1), last_zxid());
+    expect_newleader();
+    ck_assert_uint_eq(log_snaps(), 1);
+}
+END_TEST
+
+/* Too much to be sent and replayed: a new snapshot is better. In one log or in several. */
+START_TEST(snapshot_that_is_too_old) {
+    for (int rolls = 0; rolls < 2; rolls++) {
+        struct testclient *c = lead_with_short_window(NULL);
+        write_many(c, 60, LARGE);
+        zxid_t zxid = make_snapshot();
+        write_many(c, 16, LARGE);
+        if (rolls != 0)
+            roll();
+        write_many(c, 10, 10);
+        newcomer_joins();
+        expect_snapshot_of(zxid);
+        ck_assert_uint_eq(log_snaps(), 1);
+        testpeer_hang_up(q);
+        write_many(c, 10, LARGE);
+        newcomer_joins();
+        expect_snapshot_of(last_zxid());
+        ck_assert_uint_eq(log_snaps(), 1);
+        testpeer_hang_up(q);
+        server_at(LEADER)->config->snapshot_size_factor = -1;
+        write_many(c, 30, 10);
+        newcomer_joins();
+        expect_snapshot_of(last_zxid());
+        ck_assert_uint_eq(log_snaps(), 1);
+        teardown();
+        q = NULL;
+    }
+}
+END_TEST
+
+/* Under load a snapshot is soon too old again. The next one would be, too. */
+START_TEST(snapshot_that_was_made_for_it) {
+    struct testclient *c = lead_with_short_window(NULL);
+    write_many(c, 60, 10);
+    e->servers[LEADER]->hold_jobs = true;
+    newcomer_joins();
+    run(10);
+    zxid_t zxid = last_zxid();
+    while (testserver_do_job(e->servers[LEADER]) && !snapshotter_busy(server_at(LEADER)))
+        run(1);
+    write_many(c, 60, LARGE);
+    e->servers[LEADER]->hold_jobs = false;
+    expect_snapshot_of(zxid);
+    ck_assert_uint_eq(log_snaps(), 1);
+}
+END_TEST
+
+/* It would be without the rest for a while, and others may have committed that because it has it. */
+START_TEST(i15_snapshot_before_what_the_learner_has) {
+    struct testclient *c = lead_with_short_window(OPTIONS("snapshotSizeFactor", "0"));
+    write_many(c, 50, 10);
+    zxid_t zxid = make_snapshot();
+    write_many(c, 50, 10);
+    /* It asks for a snapshot because it cannot do what we wanted. */
+    learner_joins(0);
+    expect_snapshot_of(last_zxid());
+    testpeer_hang_up(q);
+    write_many(c, 50, 10);
+    zxid_t second = server_at(LEADER)->good_snapshot;
+    ck_assert_int_gt(second, zxid);
+    /* The log files do not do. */
+    damage(0, second + 10, false);
+    learner_joins(second + 5);
+    expect_snapshot_of(last_zxid());
+    /* By option. */
+    testpeer_hang_up(q);
+    write_many(c, 50, 10);
+    server_at(LEADER)->config->force_snapshot_sync = true;
+    learner_joins(last_zxid() - 30);
+    expect_snapshot_of(last_zxid());
+    ck_assert_uint_eq(log_snaps(), 0);
+}
+END_TEST
+
+START_TEST(i15_snapshot_for_a_history_that_parts) {
+    struct testclient *c = lead_with_short_window(OPTIONS("snapshotSizeFactor", "0"));
+    write_many(c, 50, 10);
+    zxid_t zxid = make_snapshot();
+    write_many(c, 10, 10);
+    c = lead_again(4);
+    write_many(c, 50, 10);
+    newcomer_joins();
+    ck_assert_int_eq(testpeer_expect(q, PACKET_SNAP).zxid, zxid);
+    /* This one may have what comes right behind that. */
+    learner_joins(Z(3, 7));
+    expect_snapshot_of(last_zxid());
+}
+END_TEST
+
+START_TEST(i12_logs_behind_the_snapshot_lack_something) {
+    for (int kind = 0; kind < 3; kind++) {
+        struct testclient *c = lead_with_short_window(OPTIONS("snapshotSizeFactor", "0"));
+        write_many(c, 50, 10);
+        zxid_t zxid = make_snapshot();
+        roll();
+        write_many(c, 30, 10);
+        roll();
+        write_many(c, 30, 10);
+        if (kind == 0)
+            remove_log(1);
+        else
+            damage(1, zxid + 1, kind == 1);
+        newcomer_joins();
+        expect_snapshot_of(last_zxid());
+        ck_assert_uint_eq(log_snaps(), 0);
+        teardown();
+        q = NULL;
+    }
+}
+END_TEST
+
+/* The snapshot and a part have gone already. */
+START_TEST(i12_damage_far_behind_the_snapshot) {
+    struct testclient *c = lead_with_short_window(OPTIONS("snapshotSizeFactor", "0"));
+    write_many(c, 20, 10);
+    zxid_t zxid = make_snapshot();
+    write_many(c, 100, LARGE);
+    damage(0, zxid + 70, false);
+    newcomer_joins();
+    ck_assert_int_eq(testpeer_expect(q, PACKET_SNAP).zxid, zxid);
+    skip_snapshot();
+    struct quorum_packet packet;
+    zxid_t got = zxid;
+    while (testpeer_next(q, &packet, q->link != NULL ? 1000 : 0))
+        got = packet.type == PACKET_PROPOSAL ? packet.zxid : got;
+    ck_assert_ptr_null(q->link);
+    ck_assert_int_gt(got, zxid);
+    ck_assert_int_lt(got, zxid + 70);
+    learner_joins(got);
+    expect_snapshot_of(last_zxid());
+    testpeer_hang_up(q);
+    write_many(c, 30, 10);
+    newcomer_joins();
+    ck_assert_int_gt(testpeer_expect(q, PACKET_SNAP).zxid, got);
+}
+END_TEST
+
+/* It must not come back for the same again and again. */
+START_TEST(snapshot_that_cannot_be_read) {
+    for (int behind = 0; behind < 2; behind++) {
+        struct testclient *c = lead_with_short_window(OPTIONS("snapshotSizeFactor", "0"));
+        struct server *s = server_at(LEADER);
+        write_many(c, 50, 10);
+        zxid_t zxid = make_snapshot();
+        write_many(c, behind * 50 + 1, 10);
+        simdisk_put(disk_of_leader(), DISK_SNAP, s->good_snapshot_name, "ZKSN", 4);
+        newcomer_joins();
+        ck_assert_int_eq(testpeer_expect(q, PACKET_SNAP).zxid, zxid);
+        testpeer_expect_closed(q);
+        newcomer_joins();
+        expect_snapshot_of(last_zxid());
+        ck_assert_int_eq(s->state, SERVER_RUNNING);
+        teardown();
+        q = NULL;
+    }
+}
+END_TEST
+
+static int count_logs(void) {
+    struct store_files logs;
+    ck_assert_int_eq(store_files_list(&disk_of_leader()->disk, DISK_LOG, "log", &logs), 0);
+    int count = logs.count;
+    store_files_free(&logs);
+    return count;
+}
+
+/* Three newer ones make this snapshot and its logs superfluous, but for the learner that is being sent them. */
+START_TEST(nothing_is_purged_that_is_being_sent) {
+    struct testclient *c = lead_with_short_window(OPTIONS("snapshotSizeFactor", "0", "autopurge.purgeInterval", "1"));
+    write_many(c, 60, LARGE);
+    zxid_t zxid = make_snapshot();
+    for (int i = 0; i < 3; i++) {
+        roll();
+        write_many(c, 30, LARGE);
+    }
+    for (int part = 0; part < 2; part++) { /* of its way: the snapshot, the logs */
+        e->servers[LEADER]->hold_jobs = true;
+        newcomer_joins();
+        do {
+            testserver_do_job(e->servers[LEADER]);
+            run(1);
+        } while (log_snaps() == (uint64_t)part);
+        ck_assert_int_eq(testpeer_expect(q, PACKET_SNAP).zxid, zxid);
+        while (part == 1 && !snapshot_ends()) {
+            testserver_do_job(e->servers[LEADER]);
+            run(1);
+        }
+        e->unsent = LOTS;
+        e->servers[LEADER]->hold_jobs = false;
+        for (int i = 0; i < 4; i++) {
+            roll();
+            write_many(c, 30, LARGE);
+            make_snapshot();
+            run(100);
+        }
+        e->unsent = 0;
+        if (part == 0)
+            skip_snapshot();
+        expect_transactions(zxid + 1, last_zxid());
+        expect_newleader();
+        ck_assert_int_ge(count_logs(), 5);
+        /* Now it may go. */
+        zxid = make_snapshot();
+        run(100);
+        ck_assert_int_le(count_logs(), 5);
+        roll();
+        write_many(c, 60, LARGE);
+    }
+    ck_assert_uint_eq(log_snaps(), 2);
+}
+END_TEST
+
+/* The disk counts for more: it begins again. */
+START_TEST(what_is_being_sent_goes_when_space_is_short) {
+    struct testclient *c = lead_with_short_window(OPTIONS("snapshotSizeFactor", "0", "autopurge.purgeInterval", "1", "dataLogDir",
+        "/data", "preAllocSize", "16", "diskReserve", "2mb", "snapCount", "1000000"));
+    write_many(c, 60, 10);
+    zxid_t zxid = make_snapshot();
+    roll();
+    write_many(c, 30, 10);
+    roll();
+    write_many(c, 30, LARGE);
+    e->servers[LEADER]->hold_jobs = true;
+    newcomer_joins();
+    do {
+        testserver_do_job(e->servers[LEADER]);
+        run(1);
+    } while (log_snaps() == 0);
+    ck_assert_int_eq(testpeer_expect(q, PACKET_SNAP).zxid, zxid);
+    e->unsent = LOTS;
+    e->servers[LEADER]->hold_jobs = false;
+    disk_of_leader()->capacity = simdisk_used(disk_of_leader()) + (7 << 19); /* more than the reserve, not twice as much */
+    for (int i = 0; i < 4; i++) {
+        roll();
+        write_many(c, 20, 10);
+        make_snapshot();
+        run(3000); /* it looks at the disk now and then */
+    }
+    ck_assert_int_le(count_logs(), 4);
+    ck_assert_int_eq(server_at(LEADER)->state, SERVER_RUNNING);
+    disk_of_leader()->capacity = 0;
+    e->unsent = 0;
+    testpeer_expect_closed(q);
+    newcomer_joins();
+    ck_assert_int_gt(testpeer_expect(q, PACKET_SNAP).zxid, zxid);
+    skip_snapshot();
+}
+END_TEST
+
+START_TEST(newcomer_goes_while_its_snapshot_is_chosen_or_sent) {
+    for (int step = 0; step < 10; step++) {
+        struct testclient *c = lead_with_short_window(OPTIONS("snapshotSizeFactor", "0"));
+        write_many(c, 60, LARGE);
+        make_snapshot();
+        write_many(c, 60, LARGE);
+        q = peer_of(2);
+        e->servers[LEADER]->hold_jobs = true;
+        newcomer_joins();
+        run(10);
+        for (int i = 0; i < step / 2; i++) {
+            ck_assert(testserver_do_job(e->servers[LEADER]));
+            run(10);
+        }
+        ck_assert_uint_eq(log_snaps(), step >= 2);
+        if (step % 2 == 0)
+            testpeer_hang_up(q);
+        else
+            quorum_leave(quorum_at(LEADER), "the test says so");
+        run(10);
+        e->servers[LEADER]->hold_jobs = false;
+        while (testserver_do_job(e->servers[LEADER]))
+            ;
+        run(10);
+        ck_assert_int_eq(server_at(LEADER)->state, step % 2 == 0 ? SERVER_RUNNING : SERVER_WAITING);
+        teardown();
+        q = NULL;
+    }
+}
+END_TEST
+
 int main(void) {
     Suite *suite = suite_create("quorum_log");
     ADD_ENSEMBLE(suite, "log", logs_and_window_are_one_history, where_the_window_begins, several_logs_and_many_pieces,
@@ -741,5 +1112,10 @@ int main(void) {
         i15_histories_that_part, i15_choices_are_those_of_java, i15_no_trunc_into_a_hole, older_than_the_oldest_log,
         i12_damaged_log, i12_damage_far_behind, logs_go_while_they_are_read, factor, window_runs_away_from_a_learner,
         window_runs_away_from_a_snapshot, learner_goes_while_its_logs_are_read, errors_of_the_disk);
+    ADD_ENSEMBLE(suite, "snapshot", snapshot_logs_and_window_are_one_history, snapshot_where_the_window_begins,
+        snapshot_at_the_end_of_an_epoch, snapshot_that_is_too_old, snapshot_that_was_made_for_it,
+        i15_snapshot_before_what_the_learner_has, i15_snapshot_for_a_history_that_parts, i12_logs_behind_the_snapshot_lack_something,
+        i12_damage_far_behind_the_snapshot, snapshot_that_cannot_be_read, nothing_is_purged_that_is_being_sent,
+        what_is_being_sent_goes_when_space_is_short, newcomer_goes_while_its_snapshot_is_chosen_or_sent);
     return run_suite(suite);
 }

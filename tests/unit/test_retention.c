@@ -83,6 +83,31 @@ START_TEST(the_one_that_was_read_stays) {
 }
 END_TEST
 
+START_TEST(what_is_being_read_stays) {
+    static const zxid_t logs[] = {0x1, 0x10, 0x22, 0x31, 0x34, 0x37}, snapshots[] = {0, 0xe, 0x20, 0x30, 0x33, 0x36};
+    static const struct {
+        zxid_t in_use;
+        const char *snapshots, *logs;
+    } cases[] = {{0, "snapshot.0 snapshot.e snapshot.20", "log.1 log.10"},
+                 {0x40, "snapshot.0 snapshot.e snapshot.20", "log.1 log.10"},
+                 {0x30, "snapshot.0 snapshot.e snapshot.20", "log.1 log.10"},
+                 {0x25, "snapshot.0 snapshot.e snapshot.20", "log.1 log.10"},
+                 {0x20, "snapshot.0 snapshot.e", "log.1"},
+                 {0x11, "snapshot.0 snapshot.e", "log.1"},
+                 {0xe, "snapshot.0", ""},
+                 {0x1, "snapshot.0", ""}};
+    put_logs(logs, ARRAY_LEN(logs));
+    for (size_t i = 0; i < ARRAY_LEN(snapshots); i++)
+        put_snapshot_file(&disk, snapshots[i], SNAPSHOT_PLAIN);
+    for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
+        struct retention_options o = {.keep = 3, .known_good = 0x36, .in_use = cases[i].in_use};
+        retention_plan_free(&plan);
+        ck_assert_int_eq(retention_plan_make(&disk.disk, &o, &plan), 0);
+        expect(cases[i].snapshots, cases[i].logs);
+    }
+}
+END_TEST
+
 START_TEST(log_that_begins_right_at_the_snapshot) {
     static const zxid_t logs[] = {1, 5, 9};
     put_logs(logs, ARRAY_LEN(logs));
@@ -304,6 +329,7 @@ int main(void) {
     tcase_add_checked_fixture(tc, setup, teardown);
     tcase_add_test(tc, as_java_did);
     tcase_add_test(tc, the_one_that_was_read_stays);
+    tcase_add_test(tc, what_is_being_read_stays);
     tcase_add_test(tc, log_that_begins_right_at_the_snapshot);
     tcase_add_test(tc, fewer_are_kept_for_space);
     tcase_add_test(tc, tails_of_older_logs);
