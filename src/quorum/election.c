@@ -424,7 +424,9 @@ void election_look(struct election *e, zxid_t zxid, int64_t epoch, struct now no
 }
 
 static int64_t max_interval_ms(const struct election *e) {
-    bool asks = e->options.observer || e->initial.zxid == UNTRUSTED_ZXID;
+    int64_t sid = e->options.sid;
+    bool votes = qconfig_voter_bit(e->committed, sid) != 0 || (e->last_seen != NULL && qconfig_voter_bit(e->last_seen, sid) != 0);
+    bool asks = !votes || e->initial.zxid == UNTRUSTED_ZXID;
     int64_t asking_ms = i64_max(ASKING_MAX_MS, e->options.min_interval_ms);
     return asks ? i64_min(e->options.max_interval_ms, asking_ms) : e->options.max_interval_ms;
 }

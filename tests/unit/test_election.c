@@ -561,12 +561,14 @@ START_TEST(silence) {
     ck_assert_int_eq(mono_diff_us(election_deadline(w->e), w->now.mono), 200000);
     stop(w);
 
-    w = start(4, 3); /* nobody tells an observer anything: it asks every 5 s at least */
-    look(w, 0, 0);
-    for (int i = 0; i < 20; i++)
-        pass(w, mono_diff_us(election_deadline(w->e), w->now.mono) / 1000);
-    ck_assert_int_eq(mono_diff_us(election_deadline(w->e), w->now.mono), 5000000);
-    stop(w);
+    for (int joins = 0; joins < 2; joins++) { /* nobody tells an observer anything, or one that is not listed: it asks every 5 s at least */
+        w = joins ? start_with((struct election_options){.sid = 9}, config_of(3, 0, 5), NULL) : start(4, 3);
+        look(w, 0, 0);
+        for (int i = 0; i < 20; i++)
+            pass(w, mono_diff_us(election_deadline(w->e), w->now.mono) / 1000);
+        ck_assert_int_eq(mono_diff_us(election_deadline(w->e), w->now.mono), 5000000);
+        stop(w);
+    }
 }
 END_TEST
 
