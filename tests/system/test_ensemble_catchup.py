@@ -159,7 +159,7 @@ class CatchUp(EnsembleTest):
         line, took = self.comes_back(e, e[4])
         self.assertNotIn("log files", line)
         snapshots = store.named(e[3].path("version-2"), "snapshot")
-        load = self.load(e, 2, SEED, members=[e[3]])
+        load = self.load(e, 2, members=[e[3]])
         load.start()
         self.many(conn, [wire.set_data("/over", b"%d" % n) for n in range(2000)])
         early.end_session()
