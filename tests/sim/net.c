@@ -262,23 +262,28 @@ static void show(struct wire *w) {
         buf_consume(&w->in, used);
 }
 
-/* S27: sessions that the leader of all hears of. */
-static void note_touches(struct wire *w, const struct flight *f) {
+static void note_touches_in(struct wire *w, struct slice touches) {
     struct sim *sim = w->node->sim;
-    struct quorum_packet p;
     session_id_t id;
     int32_t timeout_ms;
-    size_t used;
-    if (w->port != LINK_QUORUM || sim_index(w->node) != sim->leader || !w->node->led || w->in.len != 0 ||
-        quorum_packet_get(f->bytes, f->len, f->len, &p, &used) != PACKET_COMPLETE || p.type != PACKET_PING ||
-        !touch_valid(p.data))
-        return;
-    while (touch_next(&p.data, &id, &timeout_ms)) {
+    while (touch_next(&touches, &id, &timeout_ms)) {
         struct model_session *session = model_session(&sim->model, id);
         const struct session *live = session_find(&w->node->server->sessions, id);
         if (session != NULL && live != NULL && !live->closing)
             session->touched_us = sim_now(sim);
     }
+}
+
+/* S27: sessions that the leader of all hears of, in the packets that the last bytes have made complete. */
+static void note_touches(struct wire *w, size_t last_bytes) {
+    struct sim *sim = w->node->sim;
+    struct quorum_packet p;
+    size_t used, before = w->in.len - last_bytes;
+    if (w->port != LINK_QUORUM || sim_index(w->node) != sim->leader || !w->node->led)
+        return;
+    for (size_t at = 0; quorum_packet_get(w->in.data + at, w->in.len - at, w->in.len, &p, &used) == PACKET_COMPLETE; at += used)
+        if (at + used > before && p.type == PACKET_PING && touch_valid(p.data))
+            note_touches_in(w, p.data);
 }
 
 static bool is_held(const struct wire *w) {
@@ -310,8 +315,8 @@ static bool deliver(struct wire *w) {
         if (f->eof) {
             tell_closed(w, "closed by the peer");
         } else {
-            note_touches(w, f);
             buf_append(&w->in, f->bytes, f->len);
+            note_touches(w, f->len);
             show(w);
         }
         mem_free(f);
