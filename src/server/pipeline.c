@@ -1,8 +1,10 @@
 /* From proposed to applied: batches for the log, group commit, commit, and the order of replies.
  *
  * One batch is being written while the next one fills; batch N+1 is not handed to the log before batch N's sync has
- * returned, so that after a power loss only the last batch can have holes (docs/protocol/invariants.md). Nothing waits for
- * a timer: a lone write leaves at the end of its own loop turn. */
+ * returned, so that after a power loss only the last batch can have holes (docs/protocol/invariants.md). A batch that
+ * still grows waits a few turns for the clients that have just been answered: they ask again one after the other, and
+ * each sync that they share is one less to pay for. Nothing waits for a timer: while it waits the loop does not sleep, and
+ * the first turn that brings nothing ends it. */
 #include <errno.h>
 
 #include "base/mem.h"
@@ -12,6 +14,9 @@
 /* Applying stops after this much, so that other connections get their turn; one transaction is never cut. */
 #define APPLY_SLICE_TXNS 2048
 #define APPLY_SLICE_BYTES (4u << 20)
+/* A batch that grows waits for so many turns at the most, and no longer than it is small. */
+#define GATHER_TURNS 4
+#define GATHER_BYTES (64 * 1024)
 
 struct batch *pipeline_batch(struct server *s) {
     if (s->filling == NULL) {
@@ -34,7 +39,7 @@ static void batch_unref(struct server *s, struct batch *b) {
         return;
     if (s->spare == NULL && b->data.cap <= BATCH_KEEP_BYTES) {
         b->data.len = 0;
-        b->count = 0;
+        b->count = b->gathered = b->gather_turns = 0;
         s->spare = b;
         return;
     }
@@ -118,7 +123,7 @@ static void skip_log(struct server *s) {
     s->role->logged(s, s->logged);
 }
 
-void pipeline_submit(struct server *s) {
+static void pipeline_submit(struct server *s) {
     if (s->writing != NULL || s->filling == NULL || s->filling->count == 0 || s->state == SERVER_FAILED)
         return;
     if (s->logless) {
@@ -131,6 +136,22 @@ void pipeline_submit(struct server *s) {
     metric_sample(&s->metrics, METRIC_SYNC_PROCESSOR_QUEUE_SIZE, s->filling->count);
     metric_sample(&s->metrics, METRIC_SYNC_PROCESSOR_QUEUE_TIME_MS, ms_since(s, s->filling->opened));
     submit(s, s->filling);
+}
+
+static bool may_gather(const struct server *s) {
+    const struct batch *b = s->filling;
+    return s->writing == NULL && b != NULL && b->count > b->gathered && b->gather_turns < GATHER_TURNS &&
+           b->data.len < GATHER_BYTES && !s->logless && !s->disk_full;
+}
+
+void pipeline_turn_end(struct server *s) {
+    s->gathering = may_gather(s);
+    if (s->gathering) {
+        s->filling->gathered = s->filling->count;
+        s->filling->gather_turns++;
+    } else {
+        pipeline_submit(s);
+    }
 }
 
 bool pipeline_roll(struct server *s) {
@@ -267,7 +288,6 @@ void pipeline_append_done(struct server *s, struct log_cmd *cmd) {
     if (b->count == 0 && (cmd->err == -ENOSPC || cmd->err == -EDQUOT)) {
         roll_found_no_space(s);
         batch_unref(s, b);
-        pipeline_submit(s);
         return;
     }
     if (cmd->err == -ENOSPC || cmd->err == -EDQUOT) {
@@ -308,7 +328,6 @@ void pipeline_append_done(struct server *s, struct log_cmd *cmd) {
     s->logged = cmd->last_zxid;
     batch_unref(s, b);
     s->role->logged(s, s->logged);
-    pipeline_submit(s);
     pipeline_apply(s);
 }
 

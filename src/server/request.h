@@ -18,6 +18,8 @@ struct batch {
     uint32_t count;  /* transactions */
     bool roll;       /* starts a new log file */
     struct monotime opened; /* when its first transaction came */
+    uint32_t gathered;      /* transactions at the end of the last turn that it waited for more */
+    uint32_t gather_turns;  /* how many it has waited */
     struct iovec iov;
     struct log_cmd cmd;
 };

@@ -226,11 +226,11 @@ void server_turn_begin(struct server *s, struct now now) {
 
 void server_turn_end(struct server *s, struct now now) {
     s->now = now;
-    pipeline_submit(s);
+    pipeline_turn_end(s);
 }
 
 static bool work_waits(const struct server *s) {
-    if (s->dropping_count != 0 || snapshotter_has_work(s) || closers_have_work(s))
+    if (s->gathering || s->dropping_count != 0 || snapshotter_has_work(s) || closers_have_work(s))
         return true;
     if (list_empty(&s->outstanding))
         return false;

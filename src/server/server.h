@@ -95,6 +95,7 @@ struct server {
     struct batch *filling; /* the batch that grows while another is written; NULL = none */
     struct batch *writing;
     struct batch *spare;
+    bool gathering; /* the batch waits for the next turn, which may bring more */
     bool logless;          /* an observer that keeps nothing on its disk (syncEnabled) */
     bool unlogged;         /* so the disk lacks some of what is in memory */
     unsigned orders_pending; /* LOG_CMD_ATOMIC and _CALL under way */
@@ -170,7 +171,7 @@ void server_conn_oversize(struct server *s, struct conn *c, const uint8_t *head,
 void server_log_done(struct server *s, struct log_cmd *cmd, struct now now);
 /* Called at the start of each loop turn: due expiry, timers, slices of running walks. */
 void server_turn_begin(struct server *s, struct now now);
-/* Called at the end of each loop turn, before sleep: hands the batch to the log. */
+/* Called at the end of each loop turn, before sleep: hands the batch to the log, or keeps it for the next turn. */
 void server_turn_end(struct server *s, struct now now);
 /* When server_turn_begin wants to be called again at the latest; the past = work is waiting now. */
 struct monotime server_next_wake(const struct server *s);
@@ -197,7 +198,8 @@ struct server_memory server_memory(const struct server *s);
 struct batch *pipeline_batch(struct server *s);
 /* Registers a prepared request whose payload is the last entry of the batch. */
 void pipeline_propose(struct server *s, struct request *r, size_t offset, size_t len);
-void pipeline_submit(struct server *s);
+/* Hands the batch to the log, unless one is being written or it is worth waiting for more. */
+void pipeline_turn_end(struct server *s);
 /* The log goes on in a new file with the next transaction; the file is made at once, if nothing is under way. False: not yet.
  * Standalone only. */
 bool pipeline_roll(struct server *s);

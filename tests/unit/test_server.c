@@ -735,10 +735,69 @@ START_TEST(session_moves_with_requests_in_flight) {
 }
 END_TEST
 
+/* ------------------------------------------------------------------ which writes share a sync */
+
+static const struct log_cmd *ordered(const struct testserver *ts) {
+    return list_empty(&ts->log_cmds) ? NULL : LIST_FIRST(&ts->log_cmds, struct log_cmd, link);
+}
+
+static int transactions_of(const struct log_cmd *cmd) { return (int)(cmd->last_zxid - cmd->first_zxid) + 1; }
+
+/* Who asks while a batch still grows shares its sync; the first turn that brings nothing ends the wait. */
+START_TEST(a_batch_that_grows_waits_for_the_next_turn) {
+    struct testclient *c;
+    struct testserver *ts = held_server(&c);
+    struct testclient *other = testclient_new(ts, NULL);
+    testclient_create(c, "/first", "", CREATE_PERSISTENT);
+    ck_assert(testserver_turn(ts)); /* wants another one at once */
+    ck_assert_ptr_null(ordered(ts));
+    testclient_send_connect(other, 10000);
+    ck_assert(testserver_turn(ts));
+    ck_assert_ptr_null(ordered(ts));
+    testserver_turn(ts);
+    ck_assert_ptr_nonnull(ordered(ts));
+    ck_assert_int_eq(transactions_of(ordered(ts)), 2);
+    release(ts);
+    expect_result(c, ZK_OK);
+    ck_assert(testclient_take_connect(other));
+    testserver_free(ts);
+}
+END_TEST
+
+/* However many more come: what came first is not held up by them. */
+START_TEST(a_batch_waits_a_few_turns_at_the_most) {
+    struct testclient *c;
+    struct testserver *ts = held_server(&c);
+    int turns = 0;
+    for (; ordered(ts) == NULL && turns < 100; turns++) {
+        testclient_set_data(c, "/a", "x");
+        testserver_turn(ts);
+    }
+    ck_assert_int_eq(turns, 5);
+    ck_assert_int_eq(transactions_of(ordered(ts)), 5);
+    testserver_free(ts);
+}
+END_TEST
+
+/* Its sync takes long enough as it is. */
+START_TEST(a_large_batch_does_not_wait) {
+    static char data[100000];
+    struct testclient *c;
+    struct testserver *ts = held_server(&c);
+    memset(data, 'x', sizeof data - 1);
+    testclient_set_data(c, "/a", data);
+    testserver_turn(ts);
+    ck_assert_ptr_nonnull(ordered(ts));
+    testserver_free(ts);
+}
+END_TEST
+
 int main(void) {
     Suite *suite = suite_create("server");
     ADD(suite, "several", two_servers_live_apart, ten_servers_live_apart);
     ADD(suite, "commit", a_write_waits_for_its_sync, reads_wait_behind_own_writes, group_commit, events_before_replies);
+    ADD(suite, "gather", a_batch_that_grows_waits_for_the_next_turn, a_batch_waits_a_few_turns_at_the_most,
+        a_large_batch_does_not_wait);
     ADD(suite, "pending", pending_create_delete_create, pending_versions, sequence_at_its_end,
         container_with_a_pending_successor, not_empty_with_pending_children, failed_multi_leaves_no_trace);
     ADD(suite, "close", close_deletes_pipelined_ephemerals, close_after_delete_and_create_of_a_path,
