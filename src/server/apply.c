@@ -37,10 +37,17 @@ static void encode_event(struct event *e) {
     frame_end(&e->frame, start);
 }
 
+/* Is something still to be read on it? A connection that closes gets the replies that it is owed, hence what they show, too. */
+static bool wants_events(const struct conn *c) {
+    if (c->close == CONN_CLOSE_FLUSH)
+        return !list_empty(&c->requests) && !c->mute;
+    return c->close == CONN_OPEN;
+}
+
 static void deliver(void *ctx, uint32_t watcher) {
     struct event *e = ctx;
     struct conn *c = e->s->slots[watcher];
-    if (c == NULL || c->close != CONN_OPEN)
+    if (c == NULL || !wants_events(c))
         return;
     if (!e->world_readable && !auth_allowed(&e->s->auth, tree_acls(e->s->tree), e->acl, PERM_READ, &c->identities,
                                             c->identities.count))

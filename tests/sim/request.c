@@ -289,10 +289,11 @@ static void count_op(struct sim_counters *n, const struct sim_op *op) {
     n->ttl_nodes += op->op == OP_CREATE_TTL;
 }
 
-/* Growing writes may be refused while the disk is short of space, and a little longer. */
-static bool may_be_refused(const struct sim *sim) {
+/* Growing writes may be refused while the disk is short of space, and a little longer. When this one was decided nobody tells
+ * here, but it was not before it was sent. */
+static bool may_be_refused(const struct sim *sim, const struct sim_request *r) {
     for (int i = 0; i < sim->node_count; i++)
-        if (sim->nodes[i].full || sim_now(sim) - sim->nodes[i].full_seen_us < 5000000)
+        if (sim->nodes[i].full || r->sent_us - sim->nodes[i].full_seen_us < 5000000)
             return true;
     return false;
 }
@@ -338,7 +339,7 @@ static void check_multi(struct sim_client *c, const struct sim_request *r, const
                 wrong(c, r, zxid, "a part of the multi is not what was asked for");
             count_op(c->sim->counters, &r->parts[i]);
         } else if (h.type != OP_ERROR || jute_int(body) != h.err ||
-                   (h.err != expected && !(h.err == ZK_QUOTA_EXCEEDED && may_be_refused(c->sim)))) {
+                   (h.err != expected && !(h.err == ZK_QUOTA_EXCEEDED && may_be_refused(c->sim, r)))) {
             wrong(c, r, zxid, "a part of the failed multi has another error than it should");
         }
     }
@@ -358,7 +359,7 @@ static void check_write(struct sim_client *c, const struct sim_request *r, zxid_
     bool own = txn != NULL && txn->header.client_id == c->session && txn->header.cxid == r->xid;
     if (err == ZK_QUOTA_EXCEEDED) {
         sim->counters->refused++;
-        if (!may_be_refused(sim))
+        if (!may_be_refused(sim, r))
             wrong(c, r, zxid, "refused for lack of space, but there is enough");
         return;
     }

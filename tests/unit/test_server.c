@@ -711,6 +711,26 @@ START_TEST(closing_connection_with_a_read_between_writes) {
 }
 END_TEST
 
+/* S25: the reply that is still owed shows a change that the client watches. */
+START_TEST(closing_connection_with_an_event_before_a_reply) {
+    struct testclient *c;
+    struct testframe f;
+    struct testserver *ts = held_server(&c);
+    testclient_get_data(c, "/a", true);
+    expect_result(c, ZK_OK);
+    testclient_set_data(c, "/a", "new");
+    testserver_run(ts);
+    c->conn->close = CONN_CLOSE_FLUSH;
+    release(ts);
+    ck_assert(testclient_next(c, &f));
+    ck_assert(f.is_event && f.type == EVENT_NODE_DATA_CHANGED);
+    ck_assert(testclient_next(c, &f));
+    ck_assert(!f.is_event);
+    ck_assert_int_eq(f.err, ZK_OK);
+    testserver_free(ts);
+}
+END_TEST
+
 START_TEST(session_moves_with_requests_in_flight) {
     struct testserver *ts = testserver_new(NULL);
     struct testclient *c = testclient_connect(ts, 10000), *thief = testclient_new(ts, NULL);
@@ -805,6 +825,7 @@ int main(void) {
         close_in_slices_beside_a_change_of_data, close_in_slices_comes_to_an_end, close_in_slices_ends_with_the_server);
     ADD(suite, "limits", outstanding_limit_pauses, paused_resume_when_the_others_hang_up, oversize_frames);
     ADD(suite, "ends", hang_up_with_requests_in_flight, closing_connection_with_requests_in_flight,
-        closing_connection_with_a_read_between_writes, session_moves_with_requests_in_flight);
+        closing_connection_with_a_read_between_writes, closing_connection_with_an_event_before_a_reply,
+        session_moves_with_requests_in_flight);
     return run_suite(suite);
 }
