@@ -16,8 +16,9 @@
 
 #define BALLAST_NAME "zabra.ballast"
 #define LOOK_INTERVAL_MS 1000
-/* Between snapshots that are taken because the disk is full. */
+/* Between snapshots that are taken because the disk is full; one that was given up did nothing, and is soon tried again. */
 #define RESCUE_INTERVAL_MS 60000
+#define RESCUE_AGAIN_MS 1000
 /* With retention on, a disk that is still full after so long is full of other things than our own old files. */
 #define RESCUE_TIME_MS 5000
 
@@ -58,6 +59,8 @@ struct diskguard {
     bool no_roll; /* there is no space even for an empty log */
     zxid_t roll_from;
     struct monotime next_rescue;
+    bool rescuing;        /* the last snapshot was asked for by a rescue */
+    zxid_t rescue_over;   /* the last one that succeeded before it */
     int64_t logged_bytes; /* taken by the log since the last snapshot that succeeded */
     zxid_t logged_from;   /* that snapshot */
 
@@ -434,6 +437,8 @@ static void rescue_snapshot(struct diskguard *g) {
         diskguard_purge_soon(s);
     } else if (snapshot_fits(g, 0)) {
         g->rescue = RESCUE_NONE;
+        g->rescuing = true;
+        g->rescue_over = s->good_snapshot;
         snapshotter_request(s);
     } else if (g->has_ballast && g->free_log < critical_mark(s) && snapshot_fits(g, ballast_bytes(g))) {
         log_warn("giving up the reserve of %lld bytes for a snapshot", (long long)critical_mark(s));
@@ -444,6 +449,14 @@ static void rescue_snapshot(struct diskguard *g) {
     }
 }
 
+/* A disk that fills up faster than a slow machine writes the snapshot. What grows is refused by now. */
+static void rescue_ended(struct diskguard *g) {
+    struct server *s = g->s;
+    g->rescuing = false;
+    if (s->good_snapshot <= g->rescue_over)
+        g->next_rescue.us = i64_min(g->next_rescue.us, mono_add_ms(s->now.mono, RESCUE_AGAIN_MS).us);
+}
+
 static void rescue_turn(struct diskguard *g) {
     struct server *s = g->s;
     if (!g->critical && g->rescue == RESCUE_NONE && !low(g)) {
@@ -452,6 +465,8 @@ static void rescue_turn(struct diskguard *g) {
     } else if (snapshotter_busy(s)) {
         return;
     } else if (g->rescue == RESCUE_NONE) {
+        if (g->rescuing)
+            rescue_ended(g);
         rescue_begin(g);
     } else if (g->rescue == RESCUE_SNAPSHOT) {
         rescue_snapshot(g);

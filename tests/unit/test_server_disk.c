@@ -567,6 +567,33 @@ START_TEST(full_disk_of_logs) {
 }
 END_TEST
 
+/* The snapshot that was to free the disk found no space: it is tried again as soon as there may be some. */
+START_TEST(full_disk_of_logs_and_a_snapshot_given_up) {
+    struct testserver *ts = testserver_new(OPTIONS("preAllocSize", "16", "diskReserve", "131072", "snapCount", "1000000",
+                                                   "autopurge.purgeInterval", "1"));
+    struct testclient *c = testclient_connect(ts, 600000);
+    make(c, "/over", "");
+    testserver_advance(ts, 2000);
+    ts->disk.capacity = simdisk_used(&ts->disk) + 400000;
+    testserver_advance(ts, 2000);
+    zxid_t log = ts->server->log_first;
+    while (ts->server->log_first == log) {
+        put_set(testclient_request(c, OP_SET_DATA), "/over", (struct slice){(const char[2000]){0}, 2000}, -1);
+        testclient_end(c);
+        while (testserver_turn(ts) && ts->server->log_first == log)
+            ;
+    }
+    simdisk_fail_forever(&ts->disk, SIMDISK_BIT(SIMDISK_OPEN), 1, -ENOSPC);
+    testserver_run(ts);
+    ck_assert_int_eq(ts->server->good_snapshot, 0);
+    simdisk_clear_faults(&ts->disk);
+    testserver_advance(ts, 3000);
+    ck_assert_int_gt(ts->server->good_snapshot, 0);
+    ck_assert(!simdisk_exists(&ts->disk, DISK_LOG, "log.1"));
+    testserver_free(ts);
+}
+END_TEST
+
 /* The room that is left when an empty log is to be made: whatever it is, nothing is lost and nothing stops. */
 START_TEST(full_disk_of_logs_at_any_size) {
     for (int64_t room = 0; room < 120000; room += 7000) {
@@ -673,6 +700,6 @@ int main(void) {
     tcase_add_loop_test(tc, disk_error_at_any_call, 0, 2);
     suite_add_tcase(suite, tc);
     ADD(suite, "disk", snapshots_can_be_streamed, full_disk_without_reserve, full_disk_with_reserve,
-        full_disk_of_logs, full_disk_of_logs_at_any_size);
+        full_disk_of_logs, full_disk_of_logs_and_a_snapshot_given_up, full_disk_of_logs_at_any_size);
     return run_suite(suite);
 }
