@@ -133,12 +133,13 @@ class Working(EnsembleTest):
         """Of clients that are gone, not of those that ping any member."""
         e = self.ensemble("zzzZ")
         e.start()
-        gone = [self.connect(m, timeout=1500) for m in e.members]
-        alive = [self.connect(m, timeout=4000) for m in e.members]
-        for n, conn in enumerate(gone):
+        for n, m in enumerate(e.members):
+            conn = self.connect(m, timeout=1500)
             conn.create("/gone%d" % n, flags=EPHEMERAL)
-            alive[n].create("/alive%d" % n, flags=EPHEMERAL)
             conn.close()
+        alive = [self.connect(m, timeout=4000) for m in e.members]
+        for n, conn in enumerate(alive):
+            conn.create("/alive%d" % n, flags=EPHEMERAL)
         deadline = time.monotonic() + 9
         while time.monotonic() < deadline:
             names = [alive[n].request(wire.ping()) and alive[n].get_children("/") for n in range(4)]

@@ -156,8 +156,8 @@ class Operations(MixedTest):
             self.assertEqual(self.connect(m, sid=conn.sid, passwd=bytes(16)).sid, 0, "the wrong password at %r" % m)
         conn = self.renew(conn, e[3], timeout=20000)    # the attempt there has closed the connection, as in Java
         self.assert_same_trees(e)
-        short = [self.connect(m, timeout=1500) for m in e.members]
-        for n, each in enumerate(short):
+        for n, m in enumerate(e.members):
+            each = self.connect(m, timeout=1500)
             each.create("/short%d" % n, flags=EPHEMERAL)
             each.close()
 

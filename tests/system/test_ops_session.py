@@ -26,13 +26,15 @@ class Expiry(ServerTest):
         itself (else True says nothing) the session must be alive afterwards."""
         start = last = time.monotonic()
         longest = 0
-        while last - start < 2.5 * timeout / 1000:
-            action(conn)
-            now = time.monotonic()
-            longest, last = max(longest, now - last), now
-            time.sleep(period)                      # the rate of the action under test
-        if longest < timeout / 2000:
+        try:
+            while last - start < 2.5 * timeout / 1000:
+                action(conn)
+                now = time.monotonic()
+                longest, last = max(longest, now - last), now
+                time.sleep(period)                  # the rate of the action under test
             self.assert_usable(conn)
+        except wire.Closed:
+            self.assertGreater(max(longest, time.monotonic() - last), timeout / 2000, "it was not alive")
 
     def test_silent_session_dies_between_timeout_and_one_tick_later(self):
         for timeout in (SHORT, 1000):
@@ -118,10 +120,10 @@ class Expiry(ServerTest):
         self.assertLess(time.monotonic() - start, 3.9)
 
     def test_renewal_is_a_touch(self):
-        c = self.connect(timeout=2400)
-        self.clock(1350)
-        c = self.renew(c, timeout=2400)
-        self.clock(1350)
+        c = self.connect(timeout=4000)
+        self.clock(2150)
+        c = self.renew(c, timeout=4000)
+        self.clock(2150)
         self.assert_usable(c)
 
 
