@@ -61,8 +61,10 @@ struct diskguard {
     struct monotime next_rescue;
     bool rescuing;        /* the last snapshot was asked for by a rescue */
     zxid_t rescue_over;   /* the last one that succeeded before it */
-    int64_t logged_bytes; /* taken by the log since the last snapshot that succeeded */
+    int64_t logged_bytes; /* taken by the log since the last snapshot that succeeded was begun */
     zxid_t logged_from;   /* that snapshot */
+    int64_t meanwhile_bytes; /* the same of the one under way, which may be finished by now */
+    zxid_t meanwhile_from;
 
     /* retention */
     struct job purge_job;
@@ -122,8 +124,9 @@ static int64_t mark_now(const struct diskguard *g) {
     int64_t mark = critical_mark(s);
     if (mark <= 0 || !s->env.same_dir || !purge_enabled(s->config))
         return mark;
-    if (snapshotter_busy(s))
-        return mark + snapshotter_bytes_to_come(s);
+    if (snapshotter_busy(s)) /* which does not help against what is logged behind its beginning */
+        return mark + snapshotter_bytes_to_come(s) +
+               (g->meanwhile_bytes > snapshotter_size_needed(s) ? snapshotter_size_needed(s) : 0);
     return mark + (g->rescue != RESCUE_NONE || snapshot_pays(g) ? snapshotter_size_needed(s) : 0);
 }
 
@@ -160,10 +163,26 @@ void diskguard_snapshot_grew(struct server *s, int64_t bytes) {
         used(s->diskguard, bytes);
 }
 
+void diskguard_snapshot_begun(struct server *s, zxid_t zxid) {
+    struct diskguard *g = s->diskguard;
+    g->meanwhile_bytes = 0;
+    g->meanwhile_from = zxid;
+}
+
+/* Is there another good snapshot than before? */
+static void follow_snapshot(struct diskguard *g) {
+    zxid_t good = g->s->good_snapshot;
+    if (g->logged_from == good)
+        return;
+    g->logged_bytes = g->meanwhile_from == good ? g->meanwhile_bytes : 0;
+    g->logged_from = good;
+}
+
 void diskguard_log_grew(struct server *s, int64_t bytes, bool new_file) {
     struct diskguard *g = s->diskguard;
-    g->logged_bytes = (g->logged_from == s->good_snapshot ? g->logged_bytes : 0) + bytes;
-    g->logged_from = s->good_snapshot;
+    follow_snapshot(g);
+    g->logged_bytes += bytes;
+    g->meanwhile_bytes += bytes;
     if (new_file && g->critical) /* it may make older ones superfluous */
         diskguard_purge_soon(s);
     used(g, bytes);
@@ -516,6 +535,7 @@ void diskguard_turn(struct server *s) {
     }
     if (!purge_enabled(s->config) || !may_remove(g))
         return;
+    follow_snapshot(g);
     rescue_turn(g);
     if (g->critical && !look_fresh(g))
         return;

@@ -279,7 +279,7 @@ void snapshotter_log_done(struct server *s, struct log_cmd *cmd);
 void snapshotter_check_trigger(struct server *s);
 /* About as many bytes as a snapshot of the tree takes without compression, rather more than less. */
 int64_t snapshotter_size_needed(const struct server *s);
-/* What of it the one under way has still to write. */
+/* What of it the one under way has still to write; while one that was given up goes away, what the next one takes. */
 int64_t snapshotter_bytes_to_come(const struct server *s);
 /* At start: makes sure that there is a snapshot before there is a log. Blocking. 0 or a negative errno. */
 int snapshotter_first(struct server *s);
@@ -307,7 +307,9 @@ bool diskguard_critical(const struct server *s);
 bool diskguard_hopeless(const struct server *s);
 /* The files of the log take up so many bytes more, in a new file or not. */
 void diskguard_log_grew(struct server *s, int64_t bytes, bool new_file);
-/* So many bytes of a snapshot are on their way to the disk. */
+/* A snapshot of this zxid is begun. */
+void diskguard_snapshot_begun(struct server *s, zxid_t zxid);
+/* So many bytes of it have been written. */
 void diskguard_snapshot_grew(struct server *s, int64_t bytes);
 /* An append found no space: the ballast is given up. */
 void diskguard_no_space(struct server *s);

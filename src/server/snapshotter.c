@@ -44,7 +44,7 @@ struct snapshotter {
     struct buf chunk;
     struct list queue; /* struct snapjob: not submitted yet */
     size_t queue_count, queue_bytes;
-    int64_t bytes_to_come; /* about, without compression */
+    int64_t bytes_to_come; /* about, without compression: what the writer has not been given yet; 0 = it has written all */
     bool job_running;
     struct snapwriter *writer; /* touched by jobs only, one after the other */
     char tmp_name[STORE_NAME_MAX], name[STORE_NAME_MAX];
@@ -148,8 +148,6 @@ static struct snapjob *push_job(struct snapshotter *p, enum snapjob_kind kind) {
         j->data = p->chunk;
         p->chunk = BUF_INIT;
         p->queue_bytes += j->data.len;
-        p->bytes_to_come = i64_max(p->bytes_to_come - (int64_t)j->data.len, 0);
-        diskguard_snapshot_grew(p->s, (int64_t)j->data.len);
     }
     list_push(&p->queue, &j->link);
     p->queue_count++;
@@ -210,18 +208,24 @@ static void job_done(struct job *job) {
     struct snapshotter *p = j->owner;
     int err = j->err;
     enum snapjob_kind kind = j->kind;
+    int64_t bytes = (int64_t)j->data.len;
     p->job_running = false;
     buf_free(&j->data);
     mem_free(j);
     if (kind == SNAPJOB_ABORT) {
         p->aborting = false;
+        p->bytes_to_come = 0;
     } else if (err == -ENOSPC || err == -EDQUOT) {
         give_up(p, "not enough space on the disk");
     } else if (err != 0) {
         server_fail(p->s, "snapshot 0x%llx could not be written: %s", (unsigned long long)p->zxid, strerror(-err));
         give_up(p, "disk error");
+    } else if (kind == SNAPJOB_WRITE) {
+        p->bytes_to_come = i64_max(p->bytes_to_come - bytes, 1);
+        diskguard_snapshot_grew(p->s, bytes);
     } else if (kind == SNAPJOB_FINISH && !p->aborting) {
         p->finished = true;
+        p->bytes_to_come = 0;
         publish_if_logged(p);
     }
     submit_next(p);
@@ -329,6 +333,7 @@ static void start(struct snapshotter *p) {
     struct snapjob *open = push_job(p, SNAPJOB_OPEN);
     p->bytes_to_come = snapshotter_size_needed(s);
     open->size_needed = p->bytes_to_come + keep_free;
+    diskguard_snapshot_begun(s, p->zxid);
     put_front(p);
     submit_next(p);
 }
@@ -346,7 +351,13 @@ void snapshotter_abort(struct server *s, const char *why) {
         give_up(p, why);
 }
 
-int64_t snapshotter_bytes_to_come(const struct server *s) { return s->snapshotter->walk != NULL ? s->snapshotter->bytes_to_come : 0; }
+int64_t snapshotter_bytes_to_come(const struct server *s) {
+    const struct snapshotter *p = s->snapshotter;
+    int64_t all = snapshotter_size_needed(s);
+    if (p->aborting || p->bytes_to_come == 0)
+        return p->aborting ? all : 0;
+    return i64_min(all, p->bytes_to_come + (int64_t)SNAPWRITER_OUTPUT_BYTES);
+}
 
 void snapshotter_request(struct server *s) { s->snapshotter->wanted = true; }
 

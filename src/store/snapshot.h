@@ -57,6 +57,8 @@ bool snapshot_looks_valid(const struct disk *d, const char *name, int *err);
 
 /* Writes a stream into a temporary file in the snapshot directory, computing seals, compressing. Runs in a job. */
 struct snapwriter;
+/* So much of the output may wait in memory until it is written. */
+#define SNAPWRITER_OUTPUT_BYTES ((size_t)256 * 1024)
 struct snapwriter *snapwriter_open(const struct disk *d, const char *tmp_name, enum snapshot_method method, int *err);
 int snapwriter_write(struct snapwriter *w, const void *data, size_t size);
 int snapwriter_seal(struct snapwriter *w);

@@ -10,7 +10,6 @@
 #include "store/snapshot.h"
 #include "store/snapshot_format.h"
 
-#define OUTPUT_BYTES ((size_t)256 * 1024)
 /* Synced in portions: a sync of the log has to wait for one of them at the most. */
 #define SYNC_BYTES ((int64_t)1024 * 1024)
 
@@ -47,12 +46,12 @@ static int flush(struct snapwriter *w) {
 
 static int put(struct snapwriter *w, const void *data, size_t size) {
     while (size > 0) {
-        size_t n = size_min(size, OUTPUT_BYTES - w->output_len);
+        size_t n = size_min(size, SNAPWRITER_OUTPUT_BYTES - w->output_len);
         memcpy(w->output + w->output_len, data, n);
         w->output_len += n;
         data = (const char *)data + n;
         size -= n;
-        if (w->output_len == OUTPUT_BYTES) {
+        if (w->output_len == SNAPWRITER_OUTPUT_BYTES) {
             int err = flush(w);
             if (err != 0)
                 return err;
@@ -68,11 +67,11 @@ static int put_gzip(struct snapwriter *w, const void *data, size_t size, int mod
     int result;
     do {
         w->z.next_out = w->output + w->output_len;
-        w->z.avail_out = (uInt)(OUTPUT_BYTES - w->output_len);
+        w->z.avail_out = (uInt)(SNAPWRITER_OUTPUT_BYTES - w->output_len);
         result = deflate(&w->z, mode);
         zassert(result == Z_OK || result == Z_STREAM_END || result == Z_BUF_ERROR);
-        w->output_len = OUTPUT_BYTES - w->z.avail_out;
-        if (w->output_len == OUTPUT_BYTES) {
+        w->output_len = SNAPWRITER_OUTPUT_BYTES - w->z.avail_out;
+        if (w->output_len == SNAPWRITER_OUTPUT_BYTES) {
             int err = flush(w);
             if (err != 0)
                 return err;
@@ -128,7 +127,7 @@ struct snapwriter *snapwriter_open(const struct disk *d, const char *tmp_name, e
     w->method = method;
     w->handle = handle;
     w->adler = 1;
-    w->output = mem_alloc(OUTPUT_BYTES);
+    w->output = mem_alloc(SNAPWRITER_OUTPUT_BYTES);
     if (method == SNAPSHOT_GZIP) {
         start_gzip(w);
     } else if (method == SNAPSHOT_SNAPPY) {

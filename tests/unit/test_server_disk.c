@@ -594,6 +594,97 @@ START_TEST(full_disk_of_logs_and_a_snapshot_given_up) {
 }
 END_TEST
 
+#define ONE_DIRECTORY                                                                                                  \
+    OPTIONS("dataLogDir", "/data", "preAllocSize", "16", "diskReserve", "131072", "snapCount", "1000000",              \
+            "autopurge.purgeInterval", "1")
+
+/* A server whose tree needs more room than the reserve, and whose log so much that a snapshot pays. Jobs are held. */
+static struct testserver *with_much_log(void) {
+    struct testserver *ts = testserver_new(ONE_DIRECTORY);
+    struct testclient *c = testclient_connect(ts, 600000);
+    send_large_creates(testclient_connect(ts, 600000), 0, 100);
+    make(c, "/over", "");
+    ck_assert_int_eq(overwrite(c, 800), 800);
+    testserver_advance(ts, 2000);
+    ck_assert(!diskguard_critical(ts->server));
+    ts->hold_jobs = true;
+    return ts;
+}
+
+static void begin_snapshot(struct testserver *ts) {
+    snapshotter_request(ts->server);
+    testserver_turn(ts);
+}
+
+/* Almost room for a snapshot and the reserve. */
+static void leave_too_little(struct testserver *ts) {
+    ts->disk.capacity = simdisk_used(&ts->disk) + 131072 + snapshotter_size_needed(ts->server) - 20000;
+}
+
+/* A second after the last one, so that there is a look at the disk between any two. */
+static void do_a_job(struct testserver *ts) {
+    ts->now.mono = mono_add_ms(ts->now.mono, 1000);
+    testserver_turn(ts);
+    testserver_do_job(ts);
+    testserver_turn(ts);
+}
+
+static void expect_refusal_to_the_end(struct testserver *ts) {
+    int jobs = 0;
+    for (; snapshotter_busy(ts->server); jobs++) {
+        do_a_job(ts);
+        ck_assert_msg(jobs == 0 || diskguard_critical(ts->server) || ts->server->good_snapshot > 0, "served after %d jobs", jobs);
+    }
+    ck_assert_int_ge(jobs, 2);
+}
+
+/* What waits for a job to write it still needs its space. */
+START_TEST(room_for_what_is_left_of_a_snapshot) {
+    struct testserver *ts = with_much_log();
+    begin_snapshot(ts);
+    do_a_job(ts); /* there is a file */
+    leave_too_little(ts);
+    expect_refusal_to_the_end(ts);
+    ts->hold_jobs = false;
+    testserver_advance(ts, 1000);
+    ck_assert_int_gt(ts->server->good_snapshot, 0);
+    testserver_free(ts);
+}
+END_TEST
+
+/* The next one needs it while the one that was given up goes away. */
+START_TEST(room_for_the_next_snapshot) {
+    struct testserver *ts = with_much_log();
+    begin_snapshot(ts);
+    leave_too_little(ts);
+    expect_refusal_to_the_end(ts);
+    ck_assert_int_eq(ts->server->good_snapshot, 0);
+    testserver_free(ts);
+}
+END_TEST
+
+/* Tree and log grow while it is written: it will not be the one that frees the disk. */
+START_TEST(room_for_the_snapshot_behind_one) {
+    struct testserver *ts = testserver_new(ONE_DIRECTORY);
+    struct testclient *c = testclient_connect(ts, 600000);
+    make(c, "/over", "");
+    ts->disk.capacity = simdisk_used(&ts->disk) + 3000000;
+    testserver_advance(ts, 2000);
+    ts->hold_jobs = true;
+    begin_snapshot(ts);
+    send_large_creates(testclient_connect(ts, 600000), 0, 50);
+    ck_assert_int_lt(overwrite(c, 2000), 2000);
+    ck_assert(diskguard_critical(ts->server));
+    ts->hold_jobs = false;
+    for (int i = 0; i < 10; i++) {
+        testserver_advance(ts, 3000);
+        ck_assert(!diskguard_critical(ts->server));
+        ck_assert_int_gt(overwrite(c, 400), 100);
+    }
+    testserver_free(ts);
+}
+END_TEST
+
 /* The room that is left when an empty log is to be made: whatever it is, nothing is lost and nothing stops. */
 START_TEST(full_disk_of_logs_at_any_size) {
     for (int64_t room = 0; room < 120000; room += 7000) {
@@ -700,6 +791,7 @@ int main(void) {
     tcase_add_loop_test(tc, disk_error_at_any_call, 0, 2);
     suite_add_tcase(suite, tc);
     ADD(suite, "disk", snapshots_can_be_streamed, full_disk_without_reserve, full_disk_with_reserve,
-        full_disk_of_logs, full_disk_of_logs_and_a_snapshot_given_up, full_disk_of_logs_at_any_size);
+        full_disk_of_logs, full_disk_of_logs_and_a_snapshot_given_up, full_disk_of_logs_at_any_size,
+        room_for_what_is_left_of_a_snapshot, room_for_the_next_snapshot, room_for_the_snapshot_behind_one);
     return run_suite(suite);
 }
