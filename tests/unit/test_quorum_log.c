@@ -712,6 +712,27 @@ START_TEST(window_runs_away_from_a_snapshot) {
 }
 END_TEST
 
+static void do_jobs(int count) {
+    for (int i = 0; i < count; i++) {
+        ck_assert(testserver_do_job(e->servers[LEADER]));
+        run(10);
+    }
+}
+
+/* The learner's link breaks, or the role ends; and then what was ordered for it is done. */
+static void end_before_other_jobs(bool link) {
+    if (link)
+        testpeer_hang_up(q);
+    else
+        quorum_leave(quorum_at(LEADER), "the test says so");
+    run(10);
+    e->servers[LEADER]->hold_jobs = false;
+    while (testserver_do_job(e->servers[LEADER]))
+        ;
+    run(10);
+    ck_assert_int_eq(server_at(LEADER)->state, link ? SERVER_RUNNING : SERVER_WAITING);
+}
+
 /* Its link breaks while a piece is read; and the role ends. */
 START_TEST(learner_goes_while_its_logs_are_read) {
     for (int step = 0; step < 4; step++) {
@@ -721,20 +742,8 @@ START_TEST(learner_goes_while_its_logs_are_read) {
         e->servers[LEADER]->hold_jobs = true;
         join(q, 1, Z(1, 5));
         run(10);
-        for (int i = 0; i < step / 2; i++) {
-            ck_assert(testserver_do_job(e->servers[LEADER]));
-            run(10);
-        }
-        if (step % 2 == 0)
-            testpeer_hang_up(q);
-        else
-            quorum_leave(quorum_at(LEADER), "the test says so");
-        run(10);
-        e->servers[LEADER]->hold_jobs = false;
-        while (testserver_do_job(e->servers[LEADER]))
-            ;
-        run(10);
-        ck_assert_int_eq(server_at(LEADER)->state, step % 2 == 0 ? SERVER_RUNNING : SERVER_WAITING);
+        do_jobs(step / 2);
+        end_before_other_jobs(step % 2 == 0);
         teardown();
         q = NULL;
     }
@@ -1083,21 +1092,9 @@ START_TEST(newcomer_goes_while_its_snapshot_is_chosen_or_sent) {
         e->servers[LEADER]->hold_jobs = true;
         newcomer_joins();
         run(10);
-        for (int i = 0; i < step / 2; i++) {
-            ck_assert(testserver_do_job(e->servers[LEADER]));
-            run(10);
-        }
+        do_jobs(step / 2);
         ck_assert_uint_eq(log_snaps(), step >= 2);
-        if (step % 2 == 0)
-            testpeer_hang_up(q);
-        else
-            quorum_leave(quorum_at(LEADER), "the test says so");
-        run(10);
-        e->servers[LEADER]->hold_jobs = false;
-        while (testserver_do_job(e->servers[LEADER]))
-            ;
-        run(10);
-        ck_assert_int_eq(server_at(LEADER)->state, step % 2 == 0 ? SERVER_RUNNING : SERVER_WAITING);
+        end_before_other_jobs(step % 2 == 0);
         teardown();
         q = NULL;
     }
