@@ -25,6 +25,7 @@
 #include "net/listener.h"
 #include "net/member.h"
 #include "net/net.h"
+#include "quorum/quorum.h"
 
 /* Room for so many descriptors is made at the start. */
 #define DESCRIPTOR_TABLE 32768
@@ -224,6 +225,7 @@ struct parts {
     struct qconfig *members; /* NULL: standalone */
     struct member *member;
     struct config_files *config_files; /* NULL: they stay as they are */
+    struct buf proposal; /* of a configuration, when the last server ended, this one or another */
     int ready; /* where the parent of a daemon waits; -1 = nobody does */
 };
 
@@ -252,13 +254,26 @@ static void config_active(void *ctx, const struct qconfig *members) {
     buf_free(&text);
 }
 
+static void config_proposed(void *ctx, const struct qconfig *c) {
+    struct parts *p = ctx;
+    struct buf text = BUF_INIT;
+    if (p->config_files == NULL)
+        return;
+    if (c != NULL)
+        qconfig_text(c, &text);
+    config_files_propose(p->config_files, (struct slice){(const char *)text.data, text.len});
+    buf_free(&text);
+}
+
 static void keep_config_files(struct parts *p, const struct config *c) {
     if (!c->reconfig_enabled)
         return;
-    if (config_can_be_rewritten(c))
-        p->config_files = config_files_new(c->main_file, c->dynamic_config_file, submit_job, p);
-    else
+    if (!config_can_be_rewritten(c)) {
         log_info("the members are not all told by one configuration file: no file is rewritten by a reconfiguration");
+        return;
+    }
+    p->config_files = config_files_new(c->main_file, c->dynamic_config_file, submit_job, p);
+    config_files_read_proposal(p->config_files, &p->proposal);
 }
 
 static uint64_t random_seed(void) {
@@ -309,9 +324,14 @@ static int recover(struct server **server, struct config *c, const struct env *e
 static bool join(struct parts *p) {
     char error[256];
     p->member = member_new(p->net, qconfig_ref(p->members), p->server->config->server_id, error, sizeof error);
-    if (p->member == NULL)
+    if (p->member == NULL) {
         log_error("%s", error);
-    return p->member != NULL;
+        return false;
+    }
+    if (p->proposal.len != 0)
+        quorum_see_config(p->server->quorum, (struct slice){(const char *)p->proposal.data, p->proposal.len});
+    buf_free(&p->proposal);
+    return true;
 }
 
 static int serve(struct parts *p, struct config *c) {
@@ -442,7 +462,8 @@ static int run(struct config *c, int ready) {
                       .same_dir = posix_disk_same_dir(p.files),
                       .log_submit = submit_log,
                       .job_submit = submit_job,
-                      .config_active = config_active};
+                      .config_active = config_active,
+                      .config_proposed = config_proposed};
     struct logwriter_options options = {.prealloc_bytes = c->prealloc_kib * 1024,
                                         .force_sync = c->force_sync,
                                         .side_file_interval_us = 1000000};

@@ -15,9 +15,11 @@
 #include "server/config.h"
 
 struct update {
-    struct buf members;
+    bool active, proposed; /* which of the two have come */
+    struct buf members;    /* of the active configuration */
     int64_t version;
     bool client_too;
+    struct buf proposal; /* empty = none is under way */
 };
 
 struct config_files {
@@ -53,7 +55,9 @@ void config_files_free(struct config_files *f) {
     if (f == NULL)
         return;
     buf_free(&f->now.members);
+    buf_free(&f->now.proposal);
     buf_free(&f->next.members);
+    buf_free(&f->next.proposal);
     buf_free(&f->dynamic_path);
     mem_free(f->main_file);
     mem_free(f);
@@ -142,13 +146,10 @@ static int back_up(struct config_files *f, const struct buf *text, const struct 
     return replace(f, path, text, st);
 }
 
-static void run(struct job *job, const struct disk *disk) {
-    struct config_files *f = CONTAINER_OF(job, struct config_files, job);
+static void write_active(struct config_files *f) {
     struct buf old = BUF_INIT, text = BUF_INIT, path = BUF_INIT;
     struct stat st;
     bool first = f->dynamic_path.len == 0;
-    (void)disk;
-    f->err = 0;
     config_dynamic_path(f->main_file, first ? NULL : (const char *)f->dynamic_path.data, f->now.version, &path);
     buf_append(&path, "", 1);
     const char *name = (const char *)path.data;
@@ -166,14 +167,38 @@ static void run(struct job *job, const struct disk *disk) {
     buf_free(&path);
 }
 
+static void proposal_path(const struct config_files *f, char path[PATH_MAX]) {
+    snprintf(path, PATH_MAX, "%s.dynamic.next", f->main_file);
+}
+
+static void write_proposal(struct config_files *f) {
+    char path[PATH_MAX];
+    proposal_path(f, path);
+    if (f->now.proposal.len != 0)
+        replace(f, path, &f->now.proposal, NULL);
+    else if (unlink(path) == -1 && errno != ENOENT)
+        fail(f, path);
+}
+
+static void run(struct job *job, const struct disk *disk) {
+    struct config_files *f = CONTAINER_OF(job, struct config_files, job);
+    (void)disk;
+    f->err = 0;
+    if (f->now.active)
+        write_active(f);
+    /* One failure is told; a proposal that stays behind is older than what is kept, so nobody goes by it. */
+    if (f->now.proposed && f->err == 0)
+        write_proposal(f);
+}
+
 static void begin(struct config_files *f);
 
 static void done(struct job *job) {
     struct config_files *f = CONTAINER_OF(job, struct config_files, job);
     f->busy = false;
     if (f->err != 0)
-        log_error("the configuration is active and kept, but %s could not be written: %s", f->failed, strerror(-f->err));
-    else
+        log_error("the configuration is kept, but %s could not be written: %s", f->failed, strerror(-f->err));
+    else if (f->now.active)
         log_info("the members now stand in %s", (const char *)f->dynamic_path.data);
     if (f->more)
         begin(f);
@@ -182,6 +207,7 @@ static void done(struct job *job) {
 static void begin(struct config_files *f) {
     struct update empty = {0};
     buf_free(&f->now.members);
+    buf_free(&f->now.proposal);
     f->now = f->next;
     f->next = empty;
     f->more = false;
@@ -191,12 +217,32 @@ static void begin(struct config_files *f) {
     f->submit(f->ctx, &f->job);
 }
 
+static void changed(struct config_files *f) {
+    f->more = true;
+    if (!f->busy)
+        begin(f);
+}
+
 void config_files_update(struct config_files *f, struct slice members, int64_t version, bool client_too) {
     buf_clear(&f->next.members);
     buf_append(&f->next.members, members.data, members.len);
     f->next.version = version;
     f->next.client_too = client_too;
-    f->more = true;
-    if (!f->busy)
-        begin(f);
+    f->next.active = true;
+    changed(f);
+}
+
+void config_files_propose(struct config_files *f, struct slice text) {
+    buf_clear(&f->next.proposal);
+    buf_append(&f->next.proposal, text.data, text.len);
+    f->next.proposed = true;
+    changed(f);
+}
+
+void config_files_read_proposal(struct config_files *f, struct buf *out) {
+    char path[PATH_MAX];
+    struct stat st;
+    proposal_path(f, path);
+    if (read_file(f, path, out, &st) != 0 && f->err != -ENOENT)
+        log_warn("%s cannot be read: %s", path, strerror(-f->err));
 }

@@ -17,5 +17,10 @@ void config_files_free(struct config_files *f);
 /* members: the lines of the dynamic file. client_too: they tell this server's client address, so zoo.cfg need not. The newest call
  * wins. */
 void config_files_update(struct config_files *f, struct slice members, int64_t version, bool client_too);
+/* text: a configuration that was proposed, with its version; empty = none is under way. Until it is active it stands in a file of its
+ * own. */
+void config_files_propose(struct config_files *f, struct slice text);
+/* Appends what stands in that file at a start, perhaps from another server; nothing if there is none. Blocking. */
+void config_files_read_proposal(struct config_files *f, struct buf *out);
 
 #endif

@@ -151,8 +151,17 @@ static struct qconfig *config_of_tree(struct quorum *q) {
     return NULL;
 }
 
+static void tell_proposed(struct quorum *q, const struct qconfig *c) {
+    int64_t version = c != NULL ? c->version : 0;
+    if (q->s->env.config_proposed == NULL || version == q->told_proposed)
+        return;
+    q->told_proposed = version;
+    q->s->env.config_proposed(q->s->env.ctx, c);
+}
+
 static void use_configs(struct quorum *q) {
     struct qconfig *last_seen = q->last_seen->version > q->committed->version ? q->last_seen : NULL;
+    tell_proposed(q, last_seen);
     buf_clear(&q->config_text);
     qconfig_text(q->committed, &q->config_text);
     election_set_configs(q->election, q->committed, last_seen);
@@ -178,7 +187,7 @@ void quorum_see_config(struct quorum *q, struct slice text) {
         return;
     struct qconfig *seen = qconfig_parse(text, true, error, sizeof error);
     if (seen == NULL)
-        log_warn("a configuration from the leader is not understood: %s", error);
+        log_warn("a proposed configuration is not understood: %s", error);
     else if (seen->version > q->last_seen->version)
         adopt_last_seen(q, seen);
     qconfig_unref(seen);

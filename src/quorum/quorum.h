@@ -58,4 +58,8 @@ typedef void quorum_visit(void *ctx, const struct quorum_learner *learner);
 /* Nothing happens on a member that does not lead. */
 void quorum_each_learner(const struct quorum *q, quorum_visit *visit, void *ctx);
 
+/* A configuration that was proposed, or that a new leader goes by: from now on it counts where quorums are asked for, beside the
+ * committed one. Nothing happens without reconfigEnabled, or if it is not newer. */
+void quorum_see_config(struct quorum *q, struct slice text);
+
 #endif

@@ -19,6 +19,7 @@ struct quorum {
     struct server *s;
     int64_t sid;
     struct qconfig *committed, *last_seen;
+    int64_t told_proposed; /* version of the last seen one as env->config_proposed was told; 0 = none */
     struct qconfig *heard; /* a newer one, from another member; not taken over yet */
     struct qconfig *own; /* from our own file: where we listen, should the others not list us any more */
     struct buf config_text; /* of the committed one */
@@ -67,9 +68,6 @@ void quorum_stand_back(struct quorum *q, int64_t ms);
 void quorum_write_epoch(struct quorum *q, const char *name, int64_t epoch, void (*done)(struct quorum *q));
 /* The history of this epoch is ours: what we tell those who look for a leader. */
 void quorum_established(struct quorum *q, int64_t epoch);
-/* A configuration that was proposed, or that a new leader goes by: from now on it counts where quorums are asked for, beside the
- * committed one. Nothing happens without reconfigEnabled, or if it is not newer. */
-void quorum_see_config(struct quorum *q, struct slice text);
 /* A leader whose configuration has no version yet gives it one, which its first quorum agrees on. */
 void quorum_first_version(struct quorum *q, int64_t epoch);
 /* The last seen configuration is committed. True if our own role, or the leader (designated: -1 = not told), is another one in

@@ -31,6 +31,8 @@ struct env {
     /* A configuration of the ensemble has become active. It is kept already; this is for the files that people read. NULL =
      * nobody wants to know. */
     void (*config_active)(void *ctx, const struct qconfig *c);
+    /* One that is newer than that has been proposed; or (c NULL) none is any more. As above. */
+    void (*config_proposed)(void *ctx, const struct qconfig *c);
 };
 
 #endif

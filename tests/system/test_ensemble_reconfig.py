@@ -40,6 +40,7 @@ class Reconfiguration(MixedTest):
         path = os.path.join(member.dir, "zoo.cfg.dynamic." + version)
         self.wait_for(lambda: settings(member).get("dynamicConfigFile") == path, what="zoo.cfg with version " + version)
         self.assertEqual(sorted(read(member, "zoo.cfg.dynamic." + version).splitlines()), lines)
+        self.wait_for(lambda: not os.path.exists(os.path.join(member.dir, "zoo.cfg.dynamic.next")), what="the end of the proposal")
         self.assertFalse([name for name in settings(member) if name.startswith(("server.", "group.", "weight.", "peerType"))])
 
     def test_files_follow(self):

@@ -197,6 +197,33 @@ START_TEST(what_cannot_be_written) {
 }
 END_TEST
 
+/* A proposal has a file of its own until it is active, which a start finds. */
+START_TEST(proposals) {
+    struct buf found = BUF_INIT;
+    put("zoo.cfg", "server.1=a:1:2\n");
+    struct config_files *f = config_files_new(in_root("zoo.cfg"), NULL, submit, NULL);
+    config_files_read_proposal(f, &found);
+    ck_assert_uint_eq(found.len, 0);
+    config_files_propose(f, SLICE_LIT("server.1=b:1:2:participant\nversion=1"));
+    run_job();
+    expect_file("zoo.cfg.dynamic.next", "server.1=b:1:2:participant\nversion=1");
+    expect_file("zoo.cfg", "server.1=a:1:2\n");
+    config_files_read_proposal(f, &found);
+    ck_assert(slice_eq((struct slice){(const char *)found.data, found.len}, SLICE_LIT("server.1=b:1:2:participant\nversion=1")));
+    config_files_propose(f, (struct slice){NULL, 0});
+    config_files_update(f, SLICE_LIT("server.1=b:1:2:participant\n"), 1, false);
+    run_job();
+    run_job();
+    ck_assert_ptr_null(submitted);
+    ck_assert_int_eq(access(in_root("zoo.cfg.dynamic.next"), F_OK), -1);
+    expect_file("zoo.cfg.dynamic.1", "server.1=b:1:2:participant\n");
+    config_files_propose(f, (struct slice){NULL, 0}); /* there is none */
+    run_job();
+    buf_free(&found);
+    config_files_free(f);
+}
+END_TEST
+
 int main(void) {
     Suite *s = suite_create("config_files");
     TCase *text = tcase_create("text"), *files = tcase_create("files");
@@ -209,6 +236,7 @@ int main(void) {
     tcase_add_test(files, first_and_next);
     tcase_add_test(files, only_the_newest_is_written);
     tcase_add_test(files, a_link_stays_a_link);
+    tcase_add_test(files, proposals);
     tcase_add_test(files, what_cannot_be_written);
     suite_add_tcase(s, text);
     suite_add_tcase(s, files);

@@ -422,6 +422,30 @@ START_TEST(designated_leader_leads_at_once) {
 }
 END_TEST
 
+static int64_t told; /* the version of the configuration that is proposed; -1 = none */
+
+static void tell(void *ctx, const struct qconfig *c) {
+    (void)ctx;
+    told = c != NULL ? c->version : -1;
+}
+
+/* For the file in which others look for it, from its proposal on until it is active. */
+START_TEST(a_proposed_configuration_is_told) {
+    uint8_t sid[8];
+    only(3, 0, 1, OPTIONS("reconfigEnabled", "true"));
+    serve_under(1, PACKET_FOLLOWERINFO);
+    server_at(1)->env.config_proposed = tell;
+    told = 0;
+    send_reconfig(PACKET_PROPOSAL, Z(1, 1), MEMBER_1 "\n" MEMBER_2, -1);
+    testpeer_expect(p, PACKET_ACK);
+    ck_assert_int_eq(told, Z(1, 1));
+    be64_store(sid, 1);
+    testpeer_send(p, PACKET_COMMIT_AND_ACTIVATE, Z(1, 1), (struct slice){(const char *)sid, 8});
+    await_phase(1, QUORUM_LEADING);
+    ck_assert_int_eq(told, -1);
+}
+END_TEST
+
 START_TEST(designated_leader_is_followed_at_once) {
     uint8_t sid[8];
     only(3, 0, 1, OPTIONS("reconfigEnabled", "true"));
@@ -617,8 +641,8 @@ int main(void) {
     ADD_ENSEMBLE(suite, "clients", leader_without_clients, denials_without_a_transaction);
     ADD_ENSEMBLE(suite, "data", empty_databases_that_may_not_vote, empty_database_that_dies_on_its_way,
         logs_without_a_snapshot, observer_without_a_log, observer_without_a_log_becomes_a_voter);
-    ADD_ENSEMBLE(suite, "reconfiguration", designated_leader_leads_at_once, designated_leader_is_followed_at_once,
-        leader_that_moves);
+    ADD_ENSEMBLE(suite, "reconfiguration", a_proposed_configuration_is_told, designated_leader_leads_at_once,
+        designated_leader_is_followed_at_once, leader_that_moves);
     ADD_ENSEMBLE(suite, "figures", acknowledgements_are_timed, members_count, words_of_members,
         renewals_are_counted);
     return run_suite(suite);
