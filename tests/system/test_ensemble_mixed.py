@@ -18,6 +18,7 @@ KILLS = 20 if FULL else 2
 # Server 3 leads: with equal histories the largest number wins.
 JAVA_LEADS, ZABRA_LEADS = ("zjj", "zzj"), ("jjz", "jzz")
 MIXES = JAVA_LEADS + ZABRA_LEADS
+FIVES = ("zzjjz", "jjzzj") if FULL else ("zzjjz",)
 AUTH = [(wire.ALL, "auth", "")]
 
 
@@ -227,9 +228,12 @@ class Losses(MixedTest):
     def test_the_leader_is_killed_under_load(self):
         self.one_by_one(MIXES, self.leader_killed)
 
+    def test_the_leader_of_five_is_killed_under_load(self):
+        self.one_by_one(FIVES, self.leader_killed)
+
     def leader_killed(self, kinds):
-        e = self.lead_by_3(kinds)
-        leader = e[3]
+        e = self.lead_by_3(kinds) if len(kinds) == 3 else self.ensemble(kinds)
+        leader = e.start()
         load = self.load(e, 4)
         load.start()
         for _ in range(KILLS):

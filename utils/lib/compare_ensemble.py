@@ -15,15 +15,17 @@ MEMBERS = 3
 
 
 class Ensemble:
-    """Members of one kind, under the names that a single server has where one is asked for. Observers come last."""
+    """Members of one kind, or of a list of kinds, under the names that a single server has where one is asked for. Observers come
+    last."""
 
     def __init__(self, setup, kind, observers=0, **options):
         self.setup = setup
+        kinds = [kind] * (MEMBERS + observers) if isinstance(kind, str) else kind
         ports = [(free_port(), free_port()) for _ in range(MEMBERS + observers)]
         lines = {"server.%d" % (i + 1): "127.0.0.1:%d:%d%s" % (*pair, ":observer" if i >= MEMBERS else "")
                  for i, pair in enumerate(ports)}
         options = {**lines, "initLimit": 10, "syncLimit": 5, "4lw.commands.whitelist": "srvr,mntr", **options}
-        self.servers = [KINDS[kind](setup, None, options) for _ in ports]
+        self.servers = [KINDS[each](setup, None, options) for each in kinds]
         for number, server in enumerate(self.servers):
             os.makedirs(server.data)
             with open(os.path.join(server.data, "myid"), "w") as f:
@@ -174,18 +176,40 @@ class Writer(threading.Thread):
 class LeaderGap(Row):
     """The longest time without an acknowledged write when the leader is killed; the client is on a follower or the leader."""
 
+    WATCHED_S = 4
+
     def measure(self, context, kind):
-        with Ensemble(context.setup, kind) as ensemble:
-            run_benchmark(ensemble, "-t", "set", "-c", 10, "--duration", context.sizes.warm_s[kind], "--keep")
+        return self.measure_kinds(context, kind, context.sizes.warm_s[kind])
+
+    def measure_kinds(self, context, kinds, warm_s):
+        with Ensemble(context.setup, kinds) as ensemble:
+            run_benchmark(ensemble, "-t", "set", "-c", 10, "--duration", warm_s, "--keep")
             with Writer([server.port for server in ensemble.servers]) as writer:
                 time.sleep(1)
                 ensemble.wait_leader().process.send_signal(signal.SIGKILL)
                 killed = time.monotonic()
-                time.sleep(4)
+                time.sleep(self.WATCHED_S)
         return writer.gap(killed)
 
     def checks(self, figures, sizes):
         return [Check("longest gap", get(figures, "zabra", "gap_ms"), 100, False, " ms")]
+
+
+class MixedLeaderGap(LeaderGap):
+    """The same with members of both kinds, beside Java's alone."""
+
+    WATCHED_S = 20
+
+    def __init__(self, name, title, required, mix):
+        super().__init__(name, title, required)
+        self.mix = mix
+
+    def measure(self, context, kind):
+        return self.measure_kinds(context, self.mix if kind == "zabra" else kind, context.sizes.warm_s["java"])
+
+    def checks(self, figures, sizes):
+        return [Check("longest gap over that of Java's alone", ratio(get(figures, "zabra", "gap_ms"), get(figures, "java", "gap_ms")),
+                      1, False)]
 
 
 class StoppedLeaderGap(Row):
@@ -287,6 +311,12 @@ ROWS = [
     EnsembleThroughput("ensemble-get16", "three members: get through all, 16 outstanding", "4x Java; CPU per read <= 3 us", "get",
                        16, 4, 3),
     LeaderGap("ensemble-gap", "three members: longest write gap when the leader is killed", "<= 100 ms"),
+    MixedLeaderGap("ensemble-gap-jzz", "one Java and two zabra, a zabra leads: the same", "no worse than Java's alone",
+                   ("java", "zabra", "zabra")),
+    MixedLeaderGap("ensemble-gap-jjz", "two Java and one zabra, zabra leads: the same", "no worse than Java's alone",
+                   ("java", "java", "zabra")),
+    MixedLeaderGap("ensemble-gap-zjj", "one zabra and two Java, a Java leads: the same", "no worse than Java's alone",
+                   ("zabra", "java", "java")),
     StoppedLeaderGap("ensemble-stop", "three members: the same when the leader is stopped", "<= syncLimit x tickTime + 200 ms"),
     LargeFailover("ensemble-large", "three members, 1,000,000 znodes, 10,000 sessions: leader killed",
                   "gap <= 300 ms, no snapshot sent; all back within timeout/3, none lost"),
