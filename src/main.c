@@ -377,6 +377,7 @@ static void take_apart(struct parts *p, bool orderly) {
     if (p->bio != NULL)
         bio_free(p->bio);
     config_files_free(p->config_files);
+    buf_free(&p->proposal);
     if (p->writer != NULL)
         logwriter_free(p->writer, orderly);
     if (p->server != NULL)

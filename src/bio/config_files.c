@@ -186,8 +186,7 @@ static void run(struct job *job, const struct disk *disk) {
     f->err = 0;
     if (f->now.active)
         write_active(f);
-    /* One failure is told; a proposal that stays behind is older than what is kept, so nobody goes by it. */
-    if (f->now.proposed && f->err == 0)
+    if (f->now.proposed)
         write_proposal(f);
 }
 

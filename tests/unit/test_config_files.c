@@ -218,7 +218,13 @@ START_TEST(proposals) {
     ck_assert_int_eq(access(in_root("zoo.cfg.dynamic.next"), F_OK), -1);
     expect_file("zoo.cfg.dynamic.1", "server.1=b:1:2:participant\n");
     config_files_propose(f, (struct slice){NULL, 0}); /* there is none */
+    /* Both at once, and the files of the active one cannot be written. */
+    ck_assert_int_eq(mkdir(in_root("zoo.cfg.dynamic.2.tmp"), 0755), 0);
+    config_files_update(f, SLICE_LIT("two\n"), 2, false);
+    config_files_propose(f, SLICE_LIT("three\nversion=3"));
     run_job();
+    run_job();
+    expect_file("zoo.cfg.dynamic.next", "three\nversion=3");
     buf_free(&found);
     config_files_free(f);
 }
