@@ -542,13 +542,20 @@ static int overwrite(struct testclient *c, int times) {
     return served;
 }
 
-/* With retention on, a disk that the log has filled is freed by a new log and a snapshot, again and again. */
-START_TEST(full_disk_of_logs) {
+/* A server that frees its disk of its own logs, and has its reserve. */
+static struct testserver *with_retention(struct testclient **c) {
     struct testserver *ts = testserver_new(OPTIONS("preAllocSize", "16", "diskReserve", "131072", "snapCount", "1000000",
                                                    "autopurge.purgeInterval", "1"));
-    struct testclient *c = testclient_connect(ts, 600000);
-    make(c, "/over", "");
+    *c = testclient_connect(ts, 600000);
+    make(*c, "/over", "");
     testserver_advance(ts, 2000);
+    return ts;
+}
+
+/* A disk that the log has filled is freed by a new log and a snapshot, again and again. */
+START_TEST(full_disk_of_logs) {
+    struct testclient *c;
+    struct testserver *ts = with_retention(&c);
     ts->disk.capacity = simdisk_used(&ts->disk) + 400000;
     testserver_advance(ts, 2000);
     for (int round = 0; round < 3; round++) {
@@ -569,11 +576,8 @@ END_TEST
 
 /* The snapshot that was to free the disk found no space: it is tried again as soon as there may be some. */
 START_TEST(full_disk_of_logs_and_a_snapshot_given_up) {
-    struct testserver *ts = testserver_new(OPTIONS("preAllocSize", "16", "diskReserve", "131072", "snapCount", "1000000",
-                                                   "autopurge.purgeInterval", "1"));
-    struct testclient *c = testclient_connect(ts, 600000);
-    make(c, "/over", "");
-    testserver_advance(ts, 2000);
+    struct testclient *c;
+    struct testserver *ts = with_retention(&c);
     ts->disk.capacity = simdisk_used(&ts->disk) + 400000;
     testserver_advance(ts, 2000);
     zxid_t log = ts->server->log_first;
@@ -688,11 +692,9 @@ END_TEST
 /* The room that is left when an empty log is to be made: whatever it is, nothing is lost and nothing stops. */
 START_TEST(full_disk_of_logs_at_any_size) {
     for (int64_t room = 0; room < 120000; room += 7000) {
-        struct testserver *ts = testserver_new(OPTIONS("preAllocSize", "16", "diskReserve", "131072", "snapCount", "1000000",
-                                                       "autopurge.purgeInterval", "1"));
-        struct testclient *c = testclient_connect(ts, 600000), *other = testclient_connect(ts, 600000);
-        make(c, "/over", "");
-        testserver_advance(ts, 2000);
+        struct testclient *c;
+        struct testserver *ts = with_retention(&c);
+        struct testclient *other = testclient_connect(ts, 600000);
         overwrite(c, 100);
         ts->disk.capacity = simdisk_used(&ts->disk) + room;
         overwrite(c, 100);
