@@ -25,6 +25,9 @@
 #define PREALLOC_MARGIN 4096
 /* What is reserved ahead instead of preAllocSize when space is short. */
 #define PREALLOC_SPARING (64 * 1024)
+/* A batch of less than half of it also fills the blocks up to the next multiple with zeros: see filled_by. */
+#define FILL_STEP (64 * 1024)
+#define FILL_PIECES 16
 /* Pieces of a batch handed to the disk at once. */
 #define PIECES 256
 
@@ -34,6 +37,7 @@ struct logwriter {
     int file; /* handle of the current log, -1 = none */
     zxid_t log_zxid;
     int64_t size;     /* of the file, padding included */
+    int64_t filled;   /* blocks up to here have been written, entries or zeros; behind it they are only reserved */
     int64_t position; /* end of the entries: all before it are written and (force_sync) synced */
     zxid_t last_zxid; /* of these entries; 0 = none yet */
     struct side_file side;
@@ -232,7 +236,7 @@ static int roll(struct logwriter *w, struct log_cmd *cmd) {
     w->log_zxid = cmd->first_zxid;
     w->last_zxid = zxid_counter(cmd->first_zxid) > 1 ? cmd->first_zxid - 1 : w->last_zxid;
     w->size = size;
-    w->position = w->noted_position = TXNLOG_HEADER_BYTES;
+    w->filled = w->position = w->noted_position = TXNLOG_HEADER_BYTES;
     w->noted_us = d->clock_us(d->ctx);
     log_info("new log %s", name);
     return 0;
@@ -240,10 +244,30 @@ static int roll(struct logwriter *w, struct log_cmd *cmd) {
 
 /* ------------------------------------------------------------------ a batch */
 
+/* How far a batch that ends at end fills its file. The first write to a reserved block changes the file's map of blocks,
+ * which its sync must then write as well: on file systems with a journal that doubles what it costs. Zeros for some pages
+ * ahead make most syncs of small batches overwrites. */
+static int64_t filled_by(const struct logwriter *w, const struct log_cmd *cmd, int64_t end) {
+    if (end <= w->filled)
+        return w->filled;
+    if (cmd->bytes >= FILL_STEP / 2 || cmd->sparing)
+        return end;
+    return i64_max(end, i64_min(w->size, (end + FILL_STEP - 1) / FILL_STEP * FILL_STEP));
+}
+
+/* Returns the number of pieces. */
+static int put_zeros(struct iovec *pieces, int64_t size) {
+    static char zeros[FILL_STEP / FILL_PIECES];
+    int count = 0;
+    for (; size > 0; size -= (int64_t)pieces[count++].iov_len)
+        pieces[count] = (struct iovec){zeros, size_min(sizeof zeros, (size_t)size)};
+    return count;
+}
+
 /* Writes the batch behind the position, from a copy of the pieces, so that the command can be executed again. */
 static int write_batch(struct logwriter *w, const struct log_cmd *cmd) {
-    struct iovec pieces[PIECES];
-    int64_t offset = w->position;
+    struct iovec pieces[PIECES + FILL_PIECES];
+    int64_t offset = w->position, end = offset + (int64_t)cmd->bytes, filled = filled_by(w, cmd, end);
     for (int done = 0; done < cmd->iov_count;) {
         int count = cmd->iov_count - done < PIECES ? cmd->iov_count - done : PIECES;
         int64_t bytes = 0;
@@ -251,13 +275,16 @@ static int write_batch(struct logwriter *w, const struct log_cmd *cmd) {
             pieces[i] = cmd->iov[done + i];
             bytes += (int64_t)pieces[i].iov_len;
         }
+        done += count;
+        if (done == cmd->iov_count && filled > w->filled)
+            count += put_zeros(pieces + count, filled - end);
         int err = disk_writev_all(w->disk, w->file, pieces, count, offset);
         if (err != 0)
             return err;
         offset += bytes;
-        done += count;
     }
-    zassert(offset == w->position + (int64_t)cmd->bytes);
+    zassert(offset == end);
+    w->filled = filled;
     return 0;
 }
 
@@ -265,7 +292,7 @@ static int write_batch(struct logwriter *w, const struct log_cmd *cmd) {
 static int cut_back(struct logwriter *w) {
     int err = w->disk->truncate(w->disk->ctx, w->file, w->position);
     if (err == 0)
-        w->size = w->position;
+        w->size = w->filled = w->position;
     return out_of_space(err) ? -EIO : err;
 }
 

@@ -127,6 +127,48 @@ START_TEST(preallocation_steps) {
 }
 END_TEST
 
+static void add_written(void *ctx, struct simdisk *s, enum simdisk_op op, int64_t bytes) {
+    (void)s;
+    if (op == SIMDISK_WRITE)
+        *(int64_t *)ctx += bytes;
+}
+
+/* Small batches overwrite zeros, which one of them has written for many; large ones and those on a full disk write no more
+ * than themselves. */
+START_TEST(small_batches_find_written_blocks) {
+    struct logwriter *w = new_writer(1 << 20);
+    int64_t written = 0, entries = 0;
+    int filled = 0;
+    for (zxid_t z = 1; z <= 400; z++) {
+        struct batch b;
+        batch_init(&b, z, z, false, 800);
+        disk.on_call = add_written;
+        disk.on_call_ctx = &written;
+        written = 0;
+        logwriter_execute(w, &b.cmd);
+        entries = b.cmd.file_position;
+        filled += written > 2000;
+        if (written > 2000)
+            ck_assert_int_gt(entries - (int64_t)b.cmd.bytes + written, entries / 65536 * 65536 + 65535);
+        batch_close(&b);
+    }
+    ck_assert_int_eq(filled, (entries + 65535) / 65536);
+    for (int sparing = 0; sparing < 2; sparing++) {
+        struct batch b;
+        batch_init(&b, 401 + sparing, 401 + sparing, false, sparing ? 2000 : 70000);
+        b.cmd.sparing = sparing;
+        written = 0;
+        logwriter_execute(w, &b.cmd);
+        ck_assert_int_lt(written, (int64_t)b.cmd.bytes + 200); /* and the side file */
+        batch_close(&b);
+    }
+    disk.on_call = NULL;
+    ck_assert_int_eq(file_size("log.1"), (1 << 20) + 16);
+    logwriter_free(w, true);
+    recover_all(402);
+}
+END_TEST
+
 START_TEST(no_preallocation) {
     struct logwriter *w = new_writer(_i == 0 ? 0 : -1);
     struct batch b;
@@ -797,6 +839,7 @@ static void add_use(Suite *suite) {
     tcase_add_checked_fixture(tc, setup, teardown);
     tcase_add_test(tc, file_is_as_java_has_it);
     tcase_add_test(tc, preallocation_steps);
+    tcase_add_test(tc, small_batches_find_written_blocks);
     tcase_add_loop_test(tc, no_preallocation, 0, 2);
     tcase_add_test(tc, rolls);
     tcase_add_test(tc, roll_without_entries);
