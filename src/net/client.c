@@ -1,13 +1,10 @@
 #include "net/client.h"
 
-#include <arpa/inet.h>
 #include <errno.h>
-#include <net/if.h>
-#include <netinet/in.h>
-#include <stdio.h>
 #include <unistd.h>
 
 #include "base/mem.h"
+#include "net/address.h"
 #include "net/listener.h"
 #include "net/words.h"
 
@@ -24,35 +21,6 @@
 #define LONG_FRAME_BYTES 256
 /* From here on a request takes its turn with others of its size: net_takes_long. */
 #define WAITING_FRAME_BYTES 2048
-
-/* ------------------------------------------------------------------ addresses */
-
-/* As Java writes it: IPv6 in eight groups without compression, mapped IPv4 as IPv4, link-local with its zone. */
-static void java_address(const struct sockaddr *sa, char *out, size_t size, uint16_t *port, bool *loopback) {
-    uint8_t v4[4];
-    if (sa->sa_family == AF_INET) {
-        const struct sockaddr_in *in = (const struct sockaddr_in *)(const void *)sa;
-        memcpy(v4, &in->sin_addr, 4);
-        *port = ntohs(in->sin_port);
-    } else {
-        const struct sockaddr_in6 *in6 = (const struct sockaddr_in6 *)(const void *)sa;
-        const uint8_t *a = in6->sin6_addr.s6_addr;
-        *port = ntohs(in6->sin6_port);
-        if (!IN6_IS_ADDR_V4MAPPED(&in6->sin6_addr)) {
-            size_t n = 0;
-            for (int i = 0; i < 8; i++)
-                n += (size_t)snprintf(out + n, size - n, "%s%x", i ? ":" : "", (unsigned)a[2 * i] << 8 | a[2 * i + 1]);
-            char zone[IF_NAMESIZE];
-            if (in6->sin6_scope_id != 0 && if_indextoname(in6->sin6_scope_id, zone) != NULL)
-                snprintf(out + n, size - n, "%%%s", zone);
-            *loopback = IN6_IS_ADDR_LOOPBACK(&in6->sin6_addr);
-            return;
-        }
-        memcpy(v4, a + 12, 4);
-    }
-    snprintf(out, size, "%u.%u.%u.%u", v4[0], v4[1], v4[2], v4[3]);
-    *loopback = v4[0] == 127;
-}
 
 /* ------------------------------------------------------------------ framing */
 
@@ -317,23 +285,21 @@ void client_continue(struct client *c, struct now now) {
 struct client *client_of(struct conn *conn) { return conn->shell; }
 
 void client_accept(struct net *net, int fd, const struct sockaddr *address, uint64_t key, struct now now) {
-    char ip[INET6_ADDRSTRLEN + IF_NAMESIZE + 8], peer[sizeof ip + 10];
-    uint16_t port;
-    bool loopback = false;
-    java_address(address, ip, sizeof ip, &port, &loopback);
-    int n = snprintf(peer, sizeof peer, "%s%s%s:%u", strchr(ip, ':') ? "[" : "", ip, strchr(ip, ':') ? "]" : "", port);
+    struct address_text text;
+    address_format(address, &text);
     struct client *c = mem_calloc(1, sizeof *c);
     c->net = net;
     c->fd = fd;
     c->address_key = key;
     c->accepted = now.mono;
-    c->conn = server_conn_new(net->server, (struct slice){peer, (size_t)n}, slice_of(ip), loopback, now);
+    c->conn = server_conn_new(net->server, slice_of(text.peer), slice_of(text.ip), text.loopback, now);
     c->conn->shell = c;
     list_push(&net->clients, &c->link);
     list_init(&c->ready_link);
     event_assign(&c->read_event, net->base, fd, EV_READ | EV_PERSIST, on_readable, c);
     event_assign(&c->write_event, net->base, fd, EV_WRITE | EV_PERSIST, on_writable, c);
     arm(&c->read_event, &c->reading, true);
+    on_readable(fd, EV_READ, c); /* most have sent their first request by now */
 }
 
 /* Input that nobody reads would make the kernel reset the connection and lose the last reply on its way. */

@@ -1,7 +1,6 @@
 #include "net/listener.h"
 
 #include <errno.h>
-#include <event2/listener.h>
 #include <limits.h>
 #include <netdb.h>
 #include <netinet/in.h>
@@ -16,15 +15,18 @@
 
 #define BACKOFF_MS 100
 #define ACCEPTS_PER_TURN 100
+#define LOOK_FOR_MORE_AFTER 8
 /* Descriptors that clients never get, at most: the next log and snapshot must be opened whatever they do. */
 #define RESERVED_DESCRIPTORS 32
 #define DEFAULT_BACKLOG 1024
 
 struct listener {
     struct net *net;
-    struct evconnlistener *ev;
-    bool held; /* until the next turn */
-    struct event *retry; /* switches ev on again after descriptors ran out */
+    int fd;
+    int share;  /* connections that it accepts when it is next asked to */
+    int single; /* how often in a row it has accepted one */
+    struct event *ready;
+    struct event *retry; /* switches ready on again after descriptors ran out */
 };
 
 static uint64_t mix(uint64_t a, uint64_t b) { return (a ^ b) * 0x9e3779b97f4a7c15u; }
@@ -67,8 +69,11 @@ static const char *over_limit(struct net *net, uint64_t key) {
 
 /* Set on the listening socket: connections inherit them, which costs no system call for each. */
 static void set_options(const struct config *c, int fd) {
-    int on = 1;
+    int on = 1, defer_s = 1;
     setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof on);
+    /* The client speaks first: a connection is ready when its first bytes are, or after a while without. So it is accepted
+     * and read from in one go. */
+    setsockopt(fd, IPPROTO_TCP, TCP_DEFER_ACCEPT, &defer_s, sizeof defer_s);
     if (!c->client_tcp_keepalive && c->tcp_keepalive_seconds <= 0)
         return;
     setsockopt(fd, SOL_SOCKET, SO_KEEPALIVE, &on, sizeof on);
@@ -77,27 +82,6 @@ static void set_options(const struct config *c, int fd) {
         setsockopt(fd, IPPROTO_TCP, TCP_KEEPIDLE, &idle, sizeof idle);
         setsockopt(fd, IPPROTO_TCP, TCP_KEEPINTVL, &interval, sizeof interval);
         setsockopt(fd, IPPROTO_TCP, TCP_KEEPCNT, &probes, sizeof probes);
-    }
-}
-
-static void hold(struct net *net, struct evconnlistener *ev) {
-    for (int i = 0; i < net->listener_count; i++) {
-        if (net->listeners[i].ev == ev && !net->listeners[i].held) {
-            net->listeners[i].held = net->accepts_held = true;
-            evconnlistener_disable(ev);
-        }
-    }
-}
-
-void listeners_new_turn(struct net *net) {
-    net->turn_accepts = 0;
-    if (!net->accepts_held)
-        return;
-    net->accepts_held = false;
-    for (int i = 0; i < net->listener_count; i++) {
-        if (net->listeners[i].held)
-            evconnlistener_enable(net->listeners[i].ev);
-        net->listeners[i].held = false;
     }
 }
 
@@ -110,8 +94,7 @@ static void pause_accepting(struct net *net, const char *why, uint64_t full_at) 
         log_error("accepting connections pauses: %s", why);
     net->full_at = full_at;
     for (int i = 0; i < net->listener_count; i++) {
-        evconnlistener_disable(net->listeners[i].ev);
-        net->listeners[i].held = false;
+        event_del(net->listeners[i].ready);
         evtimer_add(net->listeners[i].retry, &tv);
     }
 }
@@ -124,34 +107,73 @@ static void on_retry(evutil_socket_t fd, short what, void *ctx) {
     if (l->net->server->conn_count >= l->net->full_at)
         evtimer_add(l->retry, &tv);
     else
-        evconnlistener_enable(l->ev);
+        event_add(l->ready, NULL);
 }
 
-static void on_error(struct evconnlistener *ev, void *ctx) {
-    (void)ev;
-    pause_accepting(ctx, strerror(errno), UINT64_MAX);
-}
-
-static void on_accept(struct evconnlistener *ev, evutil_socket_t fd, struct sockaddr *address, int len, void *ctx) {
-    struct net *net = ctx;
-    struct now now = net_now();
-    uint64_t key = address_key(address), suppressed;
+/* False: none is let in for now. */
+static bool let_in(struct net *net, int fd, const struct sockaddr *address) {
+    struct now now = net_turn_now(net);
+    uint64_t key = address_key(address), suppressed, others = net->server->conn_count;
     const char *limit = over_limit(net, key);
-    (void)len;
-    if (++net->turn_accepts >= ACCEPTS_PER_TURN)
-        hold(net, ev);
     if (limit != NULL) {
         if (log_limit_pass(&net->accept_limit, now.mono.us, 1000000, &suppressed))
             log_warn("a connection is refused: %s is reached (%llu more since the last such line)", limit,
                      (unsigned long long)suppressed);
         metric_count(&net->server->metrics, METRIC_CONNECTION_REJECTED, 1);
         close(fd);
-        return;
+        return true;
     }
     hmap_put(&net->addresses, key, (void *)(address_count(net, key) + 1));
     client_accept(net, fd, address, key, now);
-    if (net->client_descriptors > 0 && fd >= net->client_descriptors - 1)
-        pause_accepting(net, "no descriptors are left for more clients (ulimit -n)", net->server->conn_count);
+    if (net->client_descriptors == 0 || fd < net->client_descriptors - 1)
+        return true;
+    pause_accepting(net, "no descriptors are left for more clients (ulimit -n)", others + 1);
+    return false;
+}
+
+/* The error is that of one connection, which is no longer there. */
+static bool gone_wrong(int err) {
+    static const int network[] = {ECONNABORTED, EINTR,  EPROTO,       ENETDOWN,   ENETUNREACH,
+                                  EHOSTDOWN,    ENONET, EHOSTUNREACH, EOPNOTSUPP, ENOPROTOOPT};
+    for (size_t i = 0; i < sizeof network / sizeof *network; i++)
+        if (network[i] == err)
+            return true;
+    return false;
+}
+
+enum accepted { ACCEPTED, ACCEPTED_NONE, ACCEPTED_LAST };
+
+static enum accepted accept_one(struct listener *l) {
+    struct sockaddr_storage address;
+    socklen_t len = sizeof address;
+    int fd = accept4(l->fd, (struct sockaddr *)&address, &len, SOCK_NONBLOCK | SOCK_CLOEXEC);
+    if (fd != -1)
+        return let_in(l->net, fd, (struct sockaddr *)&address) ? ACCEPTED : ACCEPTED_LAST;
+    if (errno == EAGAIN)
+        return ACCEPTED_NONE;
+    if (gone_wrong(errno))
+        return ACCEPTED;
+    pause_accepting(l->net, strerror(errno), UINT64_MAX);
+    return ACCEPTED_LAST;
+}
+
+/* To ask for a connection when none waits costs nearly as much as to accept one, and so does a turn for each of many. So a
+ * listener takes one, looks for a second now and then, and as long as it finds all that it asks for it asks for twice as many. */
+static void on_ready(evutil_socket_t fd, short what, void *ctx) {
+    struct listener *l = ctx;
+    (void)fd;
+    (void)what;
+    for (int i = 0; i < l->share; i++) {
+        enum accepted got = accept_one(l);
+        if (got == ACCEPTED)
+            continue;
+        l->share = got == ACCEPTED_NONE && i > 1 ? i : 1;
+        return;
+    }
+    if (l->share > 1 || ++l->single == LOOK_FOR_MORE_AFTER) {
+        l->share = l->share * 2 < ACCEPTS_PER_TURN ? l->share * 2 : ACCEPTS_PER_TURN;
+        l->single = 0;
+    }
 }
 
 static int open_socket(const struct config *c, const struct addrinfo *ai) {
@@ -174,16 +196,14 @@ static int open_socket(const struct config *c, const struct addrinfo *ai) {
 
 static bool listen_on(struct net *net, int fd) {
     int backlog = net->config->listen_backlog > 0 ? net->config->listen_backlog : DEFAULT_BACKLOG;
-    struct evconnlistener *ev =
-        evconnlistener_new(net->base, on_accept, net, LEV_OPT_CLOSE_ON_FREE | LEV_OPT_CLOSE_ON_EXEC, backlog, fd);
-    if (ev == NULL) {
+    if (listen(fd, backlog) == -1) {
+        int err = errno;
         close(fd);
+        errno = err;
         return false;
     }
-    evconnlistener_set_error_cb(ev, on_error);
-    /* The retry timers point into the array, so they are made again when it moves. */
     net->listeners = mem_realloc(net->listeners, (size_t)(net->listener_count + 1) * sizeof *net->listeners);
-    net->listeners[net->listener_count++] = (struct listener){.net = net, .ev = ev};
+    net->listeners[net->listener_count++] = (struct listener){.net = net, .fd = fd, .share = 1};
     return true;
 }
 
@@ -247,16 +267,23 @@ bool listeners_open(struct net *net) {
         log_error("none of the addresses in bind can be listened on");
         return false;
     }
-    for (int i = 0; i < net->listener_count; i++)
-        net->listeners[i].retry = evtimer_new(net->base, on_retry, &net->listeners[i]);
+    for (int i = 0; i < net->listener_count; i++) {
+        struct listener *l = &net->listeners[i];
+        l->ready = event_new(net->base, l->fd, EV_READ | EV_PERSIST, on_ready, l);
+        l->retry = evtimer_new(net->base, on_retry, l);
+        event_add(l->ready, NULL);
+    }
     return true;
 }
 
 void listeners_close(struct net *net) {
     for (int i = 0; i < net->listener_count; i++) {
-        evconnlistener_free(net->listeners[i].ev);
-        if (net->listeners[i].retry != NULL)
-            event_free(net->listeners[i].retry);
+        struct listener *l = &net->listeners[i];
+        if (l->ready != NULL)
+            event_free(l->ready);
+        if (l->retry != NULL)
+            event_free(l->retry);
+        close(l->fd);
     }
     mem_free(net->listeners);
     net->listeners = NULL;

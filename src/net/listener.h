@@ -7,8 +7,6 @@
 /* Opens a socket for each configured address (none: all IPv6 and IPv4 addresses). False (and the reason in the log) if
  * one cannot be opened. */
 bool listeners_open(struct net *net);
-/* Listeners that have accepted their share of the last turn go on. */
-void listeners_new_turn(struct net *net);
 /* No new connections; those that wait are refused. */
 void listeners_close(struct net *net);
 /* A client has gone: its address may have another one. */

@@ -21,12 +21,16 @@
 #define SETTLED_PER_TURN 512
 #define CLOSE_WORK 4 /* in sends */
 
-struct now net_now(void) {
-    struct timespec mono, wall;
+static struct monotime mono_now(void) {
+    struct timespec mono;
     clock_gettime(CLOCK_MONOTONIC, &mono);
+    return (struct monotime){(int64_t)mono.tv_sec * 1000000 + mono.tv_nsec / 1000};
+}
+
+struct now net_now(void) {
+    struct timespec wall;
     clock_gettime(CLOCK_REALTIME, &wall);
-    return (struct now){.mono = {(int64_t)mono.tv_sec * 1000000 + mono.tv_nsec / 1000},
-                        .wall_ms = (int64_t)wall.tv_sec * 1000 + wall.tv_nsec / 1000000};
+    return (struct now){.mono = mono_now(), .wall_ms = (int64_t)wall.tv_sec * 1000 + wall.tv_nsec / 1000000};
 }
 
 struct now net_turn_now(struct net *net) {
@@ -48,7 +52,7 @@ void net_worked(struct net *net, unsigned units) {
 #define LONG_FRAMES_US 1000
 
 static bool long_frames_over(struct net *net) {
-    return net->long_frames > 0 && mono_diff_us(net_now().mono, net_turn_now(net).mono) > LONG_FRAMES_US;
+    return net->long_frames > 0 && mono_diff_us(mono_now(), net_turn_now(net).mono) > LONG_FRAMES_US;
 }
 
 bool net_takes_long(struct net *net, const struct client *c) {
@@ -228,7 +232,6 @@ int net_run(struct net *net) {
     for (;;) {
         net->turn_now.mono.us = 0;
         net->turn_work = net->long_frames = 0;
-        listeners_new_turn(net);
         event_base_loop(net->base, flags);
         struct monotime begin = net_turn_now(net).mono;
         struct now now = net_now();
@@ -245,14 +248,14 @@ int net_run(struct net *net) {
         sweep(net, now);
         if (s->state == SERVER_FAILED && !net->stop_asked)
             net_stop(net);
-        now = net_now();
+        now.mono = mono_now();
         metrics_turn(&s->metrics, (uint64_t)mono_diff_us(now.mono, begin));
         if (stopped(net, now))
             break;
         struct monotime wake = server_next_wake(s);
         if (s->quorum != NULL)
             wake.us = i64_min(wake.us, quorum_next_wake(s->quorum).us);
-        if (more || net->accepts_held || !list_empty(&net->ready) || !list_empty(&net->waiting) || !list_empty(&s->dirty) ||
+        if (more || !list_empty(&net->ready) || !list_empty(&net->waiting) || !list_empty(&s->dirty) ||
             words_waiting(net) || wake.us <= now.mono.us) {
             flags = EVLOOP_ONCE | EVLOOP_NONBLOCK;
         } else {

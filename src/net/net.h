@@ -43,8 +43,6 @@ struct net {
     struct monotime next_sweep;
     struct now turn_now;      /* read once per turn, at its first event; mono 0 = not yet */
     unsigned turn_work;       /* what this turn has done so far: see net_worked */
-    unsigned turn_accepts;
-    bool accepts_held;        /* some listeners wait for the next turn */
     bool stop_asked;
     int exit_status; /* of the process, if the server has failed; 0 = the usual one */
     struct monotime stop_deadline;

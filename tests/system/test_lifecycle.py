@@ -541,6 +541,7 @@ class Descriptors(Lifecycle):
         for _ in range(self.LIMIT + 30):
             sock = socket.create_connection(server.addr, 5)
             self.addCleanup(sock.close)
+            sock.send(b"\0")  # a silent one is accepted later
             waiting.append(sock)
         first.ping()
         return server, first, waiting
@@ -557,6 +558,20 @@ class Descriptors(Lifecycle):
         first.set_data("/a", b"x")
         self.assertRegex(server.log(), r"(?i)descriptors|too many open files")
         self.assertLess(server.log().count("\n"), 60, "a line for each attempt")
+        server.stop()
+
+    def test_the_last_one_hangs_up_at_once(self):
+        """Its descriptor is free again, so nobody need wait for another one to leave."""
+        server = self.zabra({})
+        server.prefix = ["prlimit", "--nofile=%d:%d" % (self.LIMIT, self.LIMIT)]
+        server.start()
+        sessions = []
+        while "no descriptors are left" not in server.log():
+            sessions.append(self.connect(server))
+        sessions.pop().end_session()
+        for _ in range(20):
+            socket.create_connection(server.addr, 5).close()
+        self.connect(server).create("/a")
         server.stop()
 
     def test_logs_and_snapshots_go_on(self):
