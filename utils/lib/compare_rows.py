@@ -365,7 +365,7 @@ ROWS = [
                [("java", 2)], cpu_max=10),
     Throughput("create", "create, 200 connections, 4 outstanding", "5x Java", "create", 200, 4, [("java", 5)]),
     Watch("watch", "one event to 1,000 watching connections", "wall <= 5.5 ms where Java takes 18, 0.306 of Java's"),
-    Throughput("connect", "session open and close", "4x Java", "connect", 50, 1, [("java", 4)]),
+    Throughput("connect", "session open and close", "4x Java", "connect", 50, 1, [("java", 4)], echo="connect"),
     SetOne("set1", "set durable, 1 connection, one outstanding", "mean <= 1.3x (echo + fdatasync); p99 <= Java's"),
     MemoryZnode("memory-znode", "memory per znode (100 B data, 20-byte names), beyond name and data", "<= 150 B", 150,
                 "bytes_per_znode_over_name_and_data"),
