@@ -302,9 +302,12 @@ void client_accept(struct net *net, int fd, const struct sockaddr *address, uint
     on_readable(fd, EV_READ, c); /* most have sent their first request by now */
 }
 
-/* Input that nobody reads would make the kernel reset the connection and lose the last reply on its way. */
-static void discard_input(int fd) {
+/* The last replies leave with our end of the stream before the descriptor is closed: a close that finds input which
+ * nobody has read resets the connection, and what is not on its way then is lost. It need not find any: a reset makes
+ * some systems forget what has arrived. */
+static void finish_output(int fd) {
     char waste[4096];
+    shutdown(fd, SHUT_WR);
     for (int i = 0; i < 64 && recv(fd, waste, sizeof waste, MSG_DONTWAIT) > 0; i++)
         ;
 }
@@ -316,7 +319,7 @@ void client_close(struct client *c, struct now now) {
     if (c->conn->close != CONN_OPEN) {
         if (c->conn->session_id != 0)
             metric_count(&net->server->metrics, METRIC_CONNECTION_DROP_COUNT, 1);
-        discard_input(c->fd);
+        finish_output(c->fd);
     }
     close(c->fd);
     listener_release(net, c->address_key);

@@ -8,7 +8,7 @@ import shutil
 import struct
 import tempfile
 
-from lib import shim, store
+from lib import shim, store, wire
 from lib.dirs import DirTest, Zabra, longer
 from lib.load import Done, Load, Model
 
@@ -67,6 +67,33 @@ class Order(Traced):
         called = shim.imports(Zabra.binary())
         self.assertIn("fdatasync", called)
         self.assertLessEqual(called & shim.OTHERS, set())
+
+
+class LastReply(DirTest):
+    """A close() that finds input nobody has read resets the connection.  So the last reply and the end of the stream
+    must be on their way before it, even if a client sends more in the very last moment."""
+
+    def setUp(self):
+        super().setUp()
+        self.server = self.zabra()
+        hold = os.path.join(self.server.dir, "hold")
+        self.server.prefix = shim.prefix(self.server.data, hold=hold)
+        self.server.start()
+        open(hold, "x").close()
+        self.addCleanup(os.remove, hold)
+
+    def test_of_a_session_is_sent_before_the_close(self):
+        c = self.connect(self.server)
+        xid = c.send(wire.close_session())
+        reply = c.reply(timeout=2)
+        self.assertEqual((reply.xid, reply.err), (xid, 0))
+        c.expect_close(timeout=2)
+
+    def test_of_a_word_is_sent_before_the_close(self):
+        raw = wire.Raw(self.server.addr)
+        self.addCleanup(raw.close)
+        raw.send_bytes(b"ruok")
+        self.assertEqual(raw.rest(timeout=2), b"imok")
 
 
 class Kills(DirTest):

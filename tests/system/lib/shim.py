@@ -57,8 +57,9 @@ def imports(program):
     return set(re.findall(r" [Uw] ([A-Za-z0-9_]+)", out))
 
 
-def prefix(root, trace=None, fault=None, skip=(), stall=None):
-    """fault: (kind, n, what) or (kind, n, what, "forever"); stall: a file while which exists nothing is synced"""
+def prefix(root, trace=None, fault=None, skip=(), stall=None, hold=None):
+    """fault: (kind, n, what) or (kind, n, what, "forever"); stall: a file while which exists nothing is synced;
+    hold: one while which exists a connection is closed only after its client has sent something more"""
     env = {"LD_PRELOAD": library(), "SHIM_ROOT": root, "ASAN_OPTIONS": "verify_asan_link_order=0"}
     if trace:
         env["SHIM_TRACE"] = trace
@@ -68,6 +69,8 @@ def prefix(root, trace=None, fault=None, skip=(), stall=None):
         env["SHIM_SKIP"] = ",".join(skip)
     if stall:
         env["SHIM_STALL"] = stall
+    if hold:
+        env["SHIM_HOLD"] = hold
     return ["env"] + ["%s=%s" % item for item in env.items()]
 
 

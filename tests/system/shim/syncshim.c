@@ -5,7 +5,8 @@
  *   fails    the Nth call of one kind: SHIM_FAULT=kind:N:what[:forever], what = an errno by name or "short", kind = the
  *            name of a trace record below;
  *   skips    syncs: SHIM_SKIP, a comma list of fdatasync, fsync, dirsync. They return success and nothing else.
- *   stalls   syncs: they begin only when the file SHIM_STALL does not exist.
+ *   stalls   syncs: they begin only when the file SHIM_STALL does not exist;
+ *   holds    the close of each TCP connection until its client has sent something more, or the file SHIM_HOLD does not exist.
  *
  * A record of a change is written when the call has returned, one of a sync before it and behind it, one of a send
  * likewise. So: a change recorded before the beginning of a sync was complete when the sync began, and a send recorded behind the
@@ -16,6 +17,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <limits.h>
+#include <poll.h>
 #include <pthread.h>
 #include <stdarg.h>
 #include <stdbool.h>
@@ -55,7 +57,7 @@ static bool skip[KINDS];
 static int fault_kind = -1, fault_errno, fault_calls;
 static long fault_at;
 static bool fault_short, fault_forever;
-static char stall[PATH_MAX];
+static char stall[PATH_MAX], hold[PATH_MAX];
 
 static void die(const char *what) {
     fprintf(stderr, "syncshim: %s\n", what);
@@ -102,6 +104,8 @@ __attribute__((constructor)) static void begin(void) {
     }
     if ((s = getenv("SHIM_STALL")) != NULL)
         snprintf(stall, sizeof stall, "%s", s);
+    if ((s = getenv("SHIM_HOLD")) != NULL)
+        snprintf(hold, sizeof hold, "%s", s);
     if ((s = getenv("SHIM_FAULT")) != NULL)
         parse_fault(strdup(s));
 }
@@ -208,8 +212,17 @@ OPEN_AT(openat64)
 OPEN_HERE(open)
 OPEN_HERE(open64)
 
+static bool is_connection(int fd) {
+    struct sockaddr_storage peer;
+    socklen_t len = sizeof peer;
+    return getpeername(fd, (struct sockaddr *)&peer, &len) == 0 && peer.ss_family != AF_UNIX;
+}
+
 /* Also told of sockets: their numbers are used again. */
 int close(int fd) {
+    if (hold[0] != '\0' && is_connection(fd))
+        while (access(hold, F_OK) == 0 && poll(&(struct pollfd){.fd = fd, .events = POLLIN}, 1, 10) == 0)
+            ;
     if (fd == trace && fd != -1)
         return 0;
     if (fd >= 0 && fd < FDS)
