@@ -164,33 +164,27 @@ static ssize_t read_behind(struct client *c) {
         c->in_start = 0;
     }
     size_t room = size_max(bytes_wanted(c), 4096);
-    ssize_t n = read(c->fd, buf_tail(&c->in, room), room);
+    ssize_t n = recv(c->fd, buf_tail(&c->in, room), room, 0);
     if (n > 0)
         c->in.len += (size_t)n;
     return n;
 }
 
-static void on_readable(evutil_socket_t fd, short what, void *ctx) {
-    struct client *c = ctx;
+/* Reads once. False: the connection was at its end, and c is gone. */
+static bool read_input(struct client *c) {
     struct net *net = c->net;
     struct now now = net_turn_now(net);
     ssize_t n;
-    (void)what;
-    if (input_blocked(c) || !list_unlinked(&c->ready_link)) {
-        /* Only now that something has come: most pauses end before, and cost no system call then. */
-        arm(&c->read_event, &c->reading, false);
-        return;
-    }
     bool kept = c->in.len != 0;
     if (kept)
         n = read_behind(c);
     else
-        n = read(fd, net->read_buffer, sizeof net->read_buffer);
+        n = recv(c->fd, net->read_buffer, sizeof net->read_buffer, 0);
     if (n == -1 && (errno == EAGAIN || errno == EINTR))
-        return;
+        return true;
     if (n <= 0) {
         client_close(c, now);
-        return;
+        return false;
     }
     metric_count(&net->server->metrics, METRIC_BYTES_RECEIVED_COUNT, (uint64_t)n);
     if (kept) {
@@ -200,6 +194,18 @@ static void on_readable(evutil_socket_t fd, short what, void *ctx) {
         buf_append(&c->in, net->read_buffer + used, (size_t)n - used);
     }
     conn_dirty(c->conn);
+    return true;
+}
+
+static void on_readable(evutil_socket_t fd, short what, void *ctx) {
+    struct client *c = ctx;
+    (void)fd;
+    (void)what;
+    if (input_blocked(c) || !list_unlinked(&c->ready_link))
+        /* Only now that something has come: most pauses end before, and cost no system call then. */
+        arm(&c->read_event, &c->reading, false);
+    else
+        read_input(c);
 }
 
 /* ------------------------------------------------------------------ sending */
@@ -298,8 +304,9 @@ void client_accept(struct net *net, int fd, const struct sockaddr *address, uint
     list_init(&c->ready_link);
     event_assign(&c->read_event, net->base, fd, EV_READ | EV_PERSIST, on_readable, c);
     event_assign(&c->write_event, net->base, fd, EV_WRITE | EV_PERSIST, on_writable, c);
-    arm(&c->read_event, &c->reading, true);
-    on_readable(fd, EV_READ, c); /* most have sent their first request by now */
+    /* Most have sent their first request by now. The event comes behind it, or it would be for what is read already. */
+    if (read_input(c))
+        arm(&c->read_event, &c->reading, true);
 }
 
 /* The last replies leave with our end of the stream before the descriptor is closed: a close that finds input which

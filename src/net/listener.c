@@ -202,6 +202,9 @@ static bool listen_on(struct net *net, int fd) {
         errno = err;
         return false;
     }
+    /* A first request is acknowledged with its reply, as later ones are, not by a packet of its own. (listen resets this.) */
+    int off = 0;
+    setsockopt(fd, IPPROTO_TCP, TCP_QUICKACK, &off, sizeof off);
     net->listeners = mem_realloc(net->listeners, (size_t)(net->listener_count + 1) * sizeof *net->listeners);
     net->listeners[net->listener_count++] = (struct listener){.net = net, .fd = fd, .share = 1};
     return true;
