@@ -90,7 +90,7 @@ static void lost(struct conn *c, bool expired, const char *why) {
 void conn_flush(struct conn *c) {
     if (c->out_sent == c->out.len || c->state == CONN_CLOSED)
         return;
-    ssize_t n = write(c->fd, c->out.data + c->out_sent, c->out.len - c->out_sent);
+    ssize_t n = send(c->fd, c->out.data + c->out_sent, c->out.len - c->out_sent, MSG_NOSIGNAL);
     if (n == -1 && errno != EAGAIN && errno != EINTR) {
         lost(c, false, strerror(errno));
         return;
@@ -178,8 +178,9 @@ void conn_open(struct conn *c) {
     static const int on = 1;
     setsockopt(c->fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof on);
     struct event_base *base = bench_of(c)->base;
-    event_assign(&c->read_event, base, c->fd, EV_READ | EV_PERSIST, on_readable, c);
-    event_assign(&c->write_event, base, c->fd, EV_WRITE, on_writable, c);
+    /* Edge-triggered: otherwise epoll looks at each socket once more to see that its input is gone. */
+    event_assign(&c->read_event, base, c->fd, EV_READ | EV_CLOSED | EV_PERSIST | EV_ET, on_readable, c);
+    event_assign(&c->write_event, base, c->fd, EV_WRITE | EV_ET, on_writable, c);
     event_priority_set(&c->read_event, c->priority);
     event_priority_set(&c->write_event, c->priority);
     if (connect(c->fd, (const struct sockaddr *)&server->addr, server->len) == -1 && errno != EINPROGRESS) {
@@ -329,27 +330,42 @@ static void handle_end(struct conn *c, const char *why) {
         c->pool->handler->on_closed(c, clock_ns());
 }
 
-static void on_readable(evutil_socket_t fd, short what, void *arg) {
-    struct conn *c = arg;
+/* Returns the number of bytes read; 0: no more for now, or the connection's end has been handled. */
+static size_t read_some(struct conn *c) {
     struct bench *b = bench_of(c);
-    (void)what;
-    ssize_t n = read(fd, b->read_buffer, BENCH_READ_BYTES);
+    unsigned generation = c->generation;
+    ssize_t n;
+    do
+        n = recv(c->fd, b->read_buffer, BENCH_READ_BYTES, 0);
+    while (n == -1 && errno == EINTR);
     if (n == -1) {
-        if (errno != EAGAIN && errno != EINTR)
+        if (errno != EAGAIN)
             handle_end(c, strerror(errno));
-        return;
+        return 0;
     }
     if (n == 0) {
         handle_end(c, c->state == CONN_HANDSHAKE
                           ? "closed by the server instead of opening a session (is a limit such as "
                             "maxClientCnxns reached?)"
                           : "closed by the server");
-        return;
+        return 0;
     }
-    unsigned generation = c->generation;
     int64_t now_ns = clock_ns();
     c->last_heard_ns = now_ns;
     handle_bytes(c, b->read_buffer, (size_t)n, now_ns);
+    return c->generation == generation ? (size_t)n : 0;
+}
+
+/* No event comes for what is there already: it is read to its end. A piece smaller than the buffer is known to be the last,
+ * unless the server's end is here, too, or expected right behind the reply to closeSession. */
+static void on_readable(evutil_socket_t fd, short what, void *arg) {
+    struct conn *c = arg;
+    unsigned generation = c->generation;
+    size_t n;
+    (void)fd;
+    do
+        n = read_some(c);
+    while (n == BENCH_READ_BYTES || (n != 0 && (what & EV_CLOSED || (c->state == CONN_CLOSING && c->inflight == 0))));
     if (c->generation == generation)
         conn_flush(c);
 }

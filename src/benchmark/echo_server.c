@@ -9,6 +9,7 @@
 #include <stdio.h>
 #include <unistd.h>
 
+#include "base/list.h"
 #include "base/mem.h"
 #include "benchmark/request.h"
 
@@ -19,6 +20,8 @@ struct echo_server {
     struct event_base *base;
     uint8_t *read_buffer;
     struct buf get_body, set_body; /* fixed bodies of replies */
+    struct buf event;              /* a frame */
+    struct list watching;          /* who asked for data with a watch: all of them hear of the next setData */
     int64_t sessions;
 };
 
@@ -27,10 +30,12 @@ struct echo_conn {
     int fd;
     struct event *readable, *writable;
     struct buf in, out;
+    struct list in_watching;
     bool connected, closing;
 };
 
 static void free_conn(struct echo_conn *c) {
+    list_remove(&c->in_watching);
     event_free(c->readable);
     event_free(c->writable);
     close(c->fd);
@@ -42,7 +47,7 @@ static void free_conn(struct echo_conn *c) {
 /* Returns false when the connection is at its end. */
 static bool flush(struct echo_conn *c) {
     if (c->out.len != 0) {
-        ssize_t n = write(c->fd, c->out.data, c->out.len);
+        ssize_t n = send(c->fd, c->out.data, c->out.len, MSG_NOSIGNAL);
         if (n == -1 && errno != EAGAIN && errno != EINTR)
             return false;
         if (n > 0)
@@ -72,12 +77,42 @@ static void answer_connect(struct echo_conn *c, const uint8_t *frame, size_t len
     c->connected = true;
 }
 
+static void tell_watching(struct echo_server *server, struct slice path) {
+    struct buf *event = &server->event;
+    buf_clear(event);
+    size_t start = frame_begin(event);
+    struct reply_header header = {XID_NOTIFICATION, -1, 0};
+    reply_header_store(buf_tail(event, REPLY_HEADER_BYTES), &header);
+    event->len += REPLY_HEADER_BYTES;
+    jute_put_int(event, EVENT_NODE_DATA_CHANGED);
+    jute_put_int(event, STATE_SYNC_CONNECTED);
+    jute_put_bytes(event, path);
+    frame_end(event, start);
+    while (!list_empty(&server->watching)) {
+        struct echo_conn *c = LIST_FIRST(&server->watching, struct echo_conn, in_watching);
+        list_remove(&c->in_watching);
+        buf_append(&c->out, event->data, event->len);
+        flush(c); /* a broken connection is found when it is read from */
+    }
+}
+
+/* The lists of watchers are what ZooKeeper has and an echo server has not: one for all znodes is enough to compare with. */
+static void note_watch(struct echo_conn *c, int32_t type, const uint8_t *frame, size_t len) {
+    struct jute_in in = jute_in(frame + REQUEST_HEADER_BYTES, len - REQUEST_HEADER_BYTES);
+    struct slice path = jute_bytes_not_null(&in);
+    if (type == OP_SET_DATA && !in.failed)
+        tell_watching(c->server, path);
+    else if (type == OP_GET_DATA && jute_bool(&in) && !in.failed && list_unlinked(&c->in_watching))
+        list_push(&c->server->watching, &c->in_watching);
+}
+
 static void answer_request(struct echo_conn *c, const uint8_t *frame, size_t len) {
     if (len < REQUEST_HEADER_BYTES) {
         c->closing = true;
         return;
     }
     int32_t type = (int32_t)be32_load(frame + 4);
+    note_watch(c, type, frame, len);
     const struct buf *body = type == OP_GET_DATA ? &c->server->get_body : &c->server->set_body;
     size_t body_len = type == OP_GET_DATA || type == OP_SET_DATA ? body->len : 0;
     uint8_t *p = buf_tail(&c->out, 4 + REPLY_HEADER_BYTES + body_len);
@@ -117,7 +152,7 @@ static void answer_frames(struct echo_conn *c, const uint8_t *data, size_t len) 
 static void on_readable(evutil_socket_t fd, short what, void *arg) {
     struct echo_conn *c = arg;
     (void)what;
-    ssize_t n = read(fd, c->server->read_buffer, READ_BYTES);
+    ssize_t n = recv(fd, c->server->read_buffer, READ_BYTES, 0);
     if (n == -1 && (errno == EAGAIN || errno == EINTR))
         return;
     if (n > 0)
@@ -144,6 +179,7 @@ static void on_accept(struct evconnlistener *listener, evutil_socket_t fd, struc
     setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof on);
     c->server = server;
     c->fd = fd;
+    list_init(&c->in_watching);
     c->readable = event_new(server->base, fd, EV_READ | EV_PERSIST, on_readable, c);
     c->writable = event_new(server->base, fd, EV_WRITE, on_writable, c);
     event_add(c->readable, NULL);
@@ -167,6 +203,7 @@ static void make_bodies(struct echo_server *server, size_t data_len) {
 
 int echo_server_run(uint16_t port, size_t data_len) {
     struct echo_server server = {.base = event_base_new()};
+    list_init(&server.watching);
     struct sockaddr_in addr = {
         .sin_family = AF_INET, .sin_port = htons(port), .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
     signal(SIGPIPE, SIG_IGN);
@@ -194,5 +231,6 @@ int echo_server_run(uint16_t port, size_t data_len) {
     mem_free(server.read_buffer);
     buf_free(&server.get_body);
     buf_free(&server.set_body);
+    buf_free(&server.event);
     return 0;
 }

@@ -62,7 +62,7 @@ static const struct row rows[] = {
     FLAG("quiet", 'q', quiet, "one line per test, no progress"),
     TEXT("server-pid", 0, server_pids, "PID,...", "report CPU time per request and resident size of these processes"),
     COUNT("echo-server", 0, echo_port, 1, 65535, 0, "PORT",
-          "do not load anything: answer requests of the tests echo and echo-set on 127.0.0.1"),
+          "do not load anything: answer the tests echo, echo-set and echo-watch on 127.0.0.1"),
     TEXT("fdatasync-test", 0, fdatasync_dir, "DIR",
          "do not load anything: append -d bytes to a file in DIR and sync, -n times"),
     FLAG("help", 'h', help, "print this"),

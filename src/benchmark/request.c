@@ -69,7 +69,7 @@ static void put_nothing(struct request_env *env, struct buf *out, const struct o
 
 static void put_get(struct request_env *env, struct buf *out, const struct op *op) {
     jute_put_bytes(out, request_path(env, op->name, op->key));
-    jute_put_bool(out, op->kind == REQUEST_GET_WATCH);
+    jute_put_bool(out, op->kind == REQUEST_GET_WATCH || op->kind == REQUEST_ECHO_GET_WATCH);
 }
 
 static void put_set(struct request_env *env, struct buf *out, const struct op *op) {
@@ -177,7 +177,8 @@ static const char *check_get(struct request_env *env, const struct op *op, const
     struct stat_view stat;
     if (data.len != env->data_len)
         return WRONG(env, "%zu bytes of data, expected %zu", data.len, env->data_len);
-    if (op->kind != REQUEST_ECHO_GET && !slice_eq(data, stamped_data(env, &path)))
+    bool echo = op->kind == REQUEST_ECHO_GET || op->kind == REQUEST_ECHO_GET_WATCH;
+    if (!echo && !slice_eq(data, stamped_data(env, &path)))
         return WRONG(env, "the data is not what was written to %.*s", (int)path.len, path.data);
     const char *why = check_stat(env, header, in, env->data_len, &stat);
     return why ? why : check_end(env, in);
@@ -298,6 +299,7 @@ static const struct {
     [REQUEST_CREATE_PATH] = {"create", OP_CREATE, true, put_create_path, check_create_path},
     [REQUEST_DELETE_PATH] = {"delete", OP_DELETE, true, put_delete_path, check_nothing},
     [REQUEST_ECHO_GET] = {"getData", OP_GET_DATA, false, put_get, check_get},
+    [REQUEST_ECHO_GET_WATCH] = {"getData with watch", OP_GET_DATA, false, put_get, check_get},
     [REQUEST_ECHO_SET] = {"setData", OP_SET_DATA, true, put_set, check_set},
     [REQUEST_PING] = {"ping", OP_PING, false, put_nothing, check_nothing},
     [REQUEST_KEEPALIVE] = {"ping", OP_PING, false, put_nothing, check_nothing},

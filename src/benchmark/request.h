@@ -31,6 +31,7 @@ enum request_kind {
     REQUEST_CREATE_PATH, /* key = index into request_env.paths */
     REQUEST_DELETE_PATH,
     REQUEST_ECHO_GET, /* as get and set, but the reply is only checked for its shape */
+    REQUEST_ECHO_GET_WATCH,
     REQUEST_ECHO_SET,
     REQUEST_PING,
     REQUEST_KEEPALIVE, /* a ping that the connection sent by itself */

@@ -15,10 +15,13 @@ struct fanout {
     bool answered; /* the setData */
 };
 
+static const enum request_kind arming[] = {[WATCH_ONE_SHOT] = REQUEST_GET_WATCH,
+                                           [WATCH_REARM] = REQUEST_GET_WATCH,
+                                           [WATCH_PERSISTENT] = REQUEST_ADD_WATCH,
+                                           [WATCH_ECHO] = REQUEST_ECHO_GET_WATCH};
+
 static void arm(struct fanout *f, struct conn *c, int64_t now_ns) {
-    struct op op = {.kind = f->variant == WATCH_PERSISTENT ? REQUEST_ADD_WATCH : REQUEST_GET_WATCH,
-                    .name = NAME_KEY,
-                    .start_ns = now_ns};
+    struct op op = {.kind = arming[f->variant], .name = NAME_KEY, .start_ns = now_ns};
     conn_send(c, &op);
 }
 
@@ -52,7 +55,7 @@ static void on_event(struct conn *c, int32_t type, struct slice path, int64_t no
     f->last_event_ns = now_ns;
     if (f->variant == WATCH_REARM)
         arm(f, c, now_ns);
-    else if (f->variant == WATCH_ONE_SHOT && f->events == f->watchers.count)
+    else if (f->variant != WATCH_PERSISTENT && f->events == f->watchers.count)
         arm_all(f); /* not before the last event, so that it is no part of what is measured */
 }
 
@@ -78,7 +81,7 @@ static bool round_done(void *arg) {
 }
 
 static bool run_round(struct fanout *f) {
-    struct op set = {.kind = REQUEST_SET, .name = NAME_KEY};
+    struct op set = {.kind = f->variant == WATCH_ECHO ? REQUEST_ECHO_SET : REQUEST_SET, .name = NAME_KEY};
     f->round++;
     f->events = 0;
     f->armed = f->variant == WATCH_PERSISTENT ? f->watchers.count : 0;
@@ -124,7 +127,7 @@ static void measure(const struct test *test, struct test_run *run, struct fanout
 void test_watch_run(const struct test *test, struct test_run *run) {
     struct bench *b = run->bench;
     struct fanout f = {.bench = b, .variant = test->variant};
-    if (!znodes_need_keys(run->znodes, NULL))
+    if (test->variant != WATCH_ECHO && !znodes_need_keys(run->znodes, NULL))
         return;
     pool_init(&f.watchers, b, b->opt->clients, BENCH_PRIORITY_LOAD, &watcher_handler, &f);
     pool_init(&f.writer, b, 1, BENCH_PRIORITY_LOAD, &writer_handler, &f);

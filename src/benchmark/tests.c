@@ -22,6 +22,7 @@ static const struct test tests[] = {
      0, false},
     {"echo", "requests as in get to an --echo-server", test_load_run, LOAD_ECHO_GET, false},
     {"echo-set", "requests as in set to an --echo-server", test_load_run, LOAD_ECHO_SET, false},
+    {"echo-watch", "as watch, with an --echo-server", test_watch_run, WATCH_ECHO, false},
 };
 
 /* The row of a name of len bytes, or NULL. */

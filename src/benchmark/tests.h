@@ -45,7 +45,7 @@ enum {
 void test_load_run(const struct test *test, struct test_run *run);
 
 /* One event to many connections (test_watch.c). */
-enum { WATCH_ONE_SHOT, WATCH_REARM, WATCH_PERSISTENT };
+enum { WATCH_ONE_SHOT, WATCH_REARM, WATCH_PERSISTENT, WATCH_ECHO };
 void test_watch_run(const struct test *test, struct test_run *run);
 
 /* Sessions opened and closed (test_connect.c). */
