@@ -96,14 +96,17 @@ static void tell_watching(struct echo_server *server, struct slice path) {
     }
 }
 
-/* The lists of watchers are what ZooKeeper has and an echo server has not: one for all znodes is enough to compare with. */
+/* One list of watchers for all znodes is enough to compare with. */
 static void note_watch(struct echo_conn *c, int32_t type, const uint8_t *frame, size_t len) {
-    struct jute_in in = jute_in(frame + REQUEST_HEADER_BYTES, len - REQUEST_HEADER_BYTES);
-    struct slice path = jute_bytes_not_null(&in);
-    if (type == OP_SET_DATA && !in.failed)
-        tell_watching(c->server, path);
-    else if (type == OP_GET_DATA && jute_bool(&in) && !in.failed && list_unlinked(&c->in_watching))
-        list_push(&c->server->watching, &c->in_watching);
+    struct list *watching = &c->server->watching;
+    if (type == OP_GET_DATA && frame[len - 1] != 0 && list_unlinked(&c->in_watching)) {
+        list_push(watching, &c->in_watching);
+    } else if (type == OP_SET_DATA && !list_empty(watching)) {
+        struct jute_in in = jute_in(frame + REQUEST_HEADER_BYTES, len - REQUEST_HEADER_BYTES);
+        struct slice path = jute_bytes_not_null(&in);
+        if (!in.failed)
+            tell_watching(c->server, path);
+    }
 }
 
 static void answer_request(struct echo_conn *c, const uint8_t *frame, size_t len) {
