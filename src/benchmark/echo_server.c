@@ -7,11 +7,13 @@
 #include <netinet/tcp.h>
 #include <signal.h>
 #include <stdio.h>
+#include <string.h>
 #include <unistd.h>
 
 #include "base/list.h"
 #include "base/mem.h"
 #include "benchmark/request.h"
+#include "benchmark/sync_file.h"
 
 #define READ_BYTES (64 * 1024)
 #define FRAME_BYTES_MAX (2u << 20)
@@ -22,6 +24,8 @@ struct echo_server {
     struct buf get_body, set_body; /* fixed bodies of replies */
     struct buf event;              /* a frame */
     struct list watching;          /* who asked for data with a watch: all of them hear of the next setData */
+    struct sync_file *log;         /* NULL = nothing is written */
+    int log_error;
     int64_t sessions;
 };
 
@@ -109,12 +113,25 @@ static void note_watch(struct echo_conn *c, int32_t type, const uint8_t *frame, 
     }
 }
 
+/* False after an error, which ends the server. */
+static bool write_log(struct echo_server *server) {
+    if (server->log != NULL && server->log_error == 0)
+        server->log_error = sync_file_append(server->log);
+    if (server->log_error != 0)
+        event_base_loopbreak(server->base);
+    return server->log_error == 0;
+}
+
 static void answer_request(struct echo_conn *c, const uint8_t *frame, size_t len) {
     if (len < REQUEST_HEADER_BYTES) {
         c->closing = true;
         return;
     }
     int32_t type = (int32_t)be32_load(frame + 4);
+    if (type == OP_SET_DATA && !write_log(c->server)) {
+        c->closing = true;
+        return;
+    }
     note_watch(c, type, frame, len);
     const struct buf *body = type == OP_GET_DATA ? &c->server->get_body : &c->server->set_body;
     size_t body_len = type == OP_GET_DATA || type == OP_SET_DATA ? body->len : 0;
@@ -204,36 +221,54 @@ static void make_bodies(struct echo_server *server, size_t data_len) {
     mem_free(data);
 }
 
-int echo_server_run(uint16_t port, size_t data_len) {
-    struct echo_server server = {.base = event_base_new()};
-    list_init(&server.watching);
+/* Returns false after a message. */
+static bool serve(struct echo_server *server, uint16_t port) {
     struct sockaddr_in addr = {
         .sin_family = AF_INET, .sin_port = htons(port), .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
-    signal(SIGPIPE, SIG_IGN);
     struct evconnlistener *listener =
-        evconnlistener_new_bind(server.base, on_accept, &server, LEV_OPT_CLOSE_ON_FREE | LEV_OPT_REUSEABLE, -1,
+        evconnlistener_new_bind(server->base, on_accept, server, LEV_OPT_CLOSE_ON_FREE | LEV_OPT_REUSEABLE, -1,
                                 (const struct sockaddr *)&addr, sizeof addr);
     if (listener == NULL) {
         fprintf(stderr, "zabra-benchmark: 127.0.0.1:%u cannot be listened on: %s\n", port, strerror(errno));
-        event_base_free(server.base);
-        return 1;
+        return false;
     }
-    server.read_buffer = mem_alloc(READ_BYTES);
-    make_bodies(&server, data_len);
-    struct event *on_int = evsignal_new(server.base, SIGINT, on_signal, &server);
-    struct event *on_term = evsignal_new(server.base, SIGTERM, on_signal, &server);
+    struct event *on_int = evsignal_new(server->base, SIGINT, on_signal, server);
+    struct event *on_term = evsignal_new(server->base, SIGTERM, on_signal, server);
     event_add(on_int, NULL);
     event_add(on_term, NULL);
     fprintf(stderr, "zabra-benchmark: echo server on 127.0.0.1:%u\n", port);
-    event_base_dispatch(server.base);
-
+    event_base_dispatch(server->base);
     event_free(on_int);
     event_free(on_term);
     evconnlistener_free(listener);
+    if (server->log_error != 0)
+        fprintf(stderr, "zabra-benchmark: writing a setData: %s\n", strerror(server->log_error));
+    return server->log_error == 0;
+}
+
+int echo_server_run(uint16_t port, size_t data_len, const char *sync_dir) {
+    struct echo_server server = {0};
+    struct sync_file log;
+    if (sync_dir != NULL) {
+        int err = sync_file_open(&log, sync_dir, data_len);
+        if (err != 0) {
+            fprintf(stderr, "zabra-benchmark: no file can be made in %s: %s\n", sync_dir, strerror(err));
+            return 1;
+        }
+        server.log = &log;
+    }
+    signal(SIGPIPE, SIG_IGN);
+    list_init(&server.watching);
+    server.base = event_base_new();
+    server.read_buffer = mem_alloc(READ_BYTES);
+    make_bodies(&server, data_len);
+    bool good = serve(&server, port);
     event_base_free(server.base);
     mem_free(server.read_buffer);
     buf_free(&server.get_body);
     buf_free(&server.set_body);
     buf_free(&server.event);
-    return 0;
+    if (server.log != NULL)
+        sync_file_close(server.log);
+    return good ? 0 : 1;
 }

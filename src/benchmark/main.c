@@ -87,7 +87,7 @@ int main(int argc, char **argv) {
         return EXIT_SUCCESS;
     }
     if (opt.echo_port != 0)
-        return echo_server_run((uint16_t)opt.echo_port, opt.data_bytes);
+        return echo_server_run((uint16_t)opt.echo_port, opt.data_bytes, opt.echo_sync_dir);
     if (opt.fdatasync_dir != NULL)
         return fdatasync_test_run(&opt);
     if (opt.tests != NULL && !test_list_valid(opt.tests))

@@ -63,6 +63,8 @@ static const struct row rows[] = {
     TEXT("server-pid", 0, server_pids, "PID,...", "report CPU time per request and resident size of these processes"),
     COUNT("echo-server", 0, echo_port, 1, 65535, 0, "PORT",
           "do not load anything: answer the tests echo, echo-set and echo-watch on 127.0.0.1"),
+    TEXT("echo-sync", 0, echo_sync_dir, "DIR",
+         "the echo server appends -d bytes to a file in DIR and syncs before it answers a setData"),
     TEXT("fdatasync-test", 0, fdatasync_dir, "DIR",
          "do not load anything: append -d bytes to a file in DIR and sync, -n times"),
     FLAG("help", 'h', help, "print this"),
@@ -146,6 +148,8 @@ static bool check_together(struct options *o, bool keyspace_given) {
         o->keyspace = o->fill;
     if (o->json && o->csv)
         wrong = "--json and --csv exclude each other";
+    else if (o->echo_sync_dir != NULL && o->echo_port == 0)
+        wrong = "--echo-sync needs --echo-server";
     else if (o->existing && o->path_prefix == NULL)
         wrong = "--existing needs --path-prefix";
     else if (o->existing && o->fill != 0)

@@ -27,6 +27,7 @@ struct options {
     const char *server_pids; /* comma separated; NULL = do not look at the server's processes */
     /* other modes */
     uint64_t echo_port;        /* 0 = off */
+    const char *echo_sync_dir; /* NULL = the echo server writes nothing */
     const char *fdatasync_dir; /* NULL = off */
     bool help, version;
 };

@@ -3,6 +3,7 @@ import json
 import os
 import socket
 import subprocess
+import tempfile
 import threading
 import unittest
 
@@ -44,19 +45,35 @@ class Tests(ServerTest):
 
 
 class EchoServer(unittest.TestCase):
-    def test_each_of_its_tests(self):
+    def each_of_its_tests(self, *options):
         port, tokens = free_ports([0])
         self.addCleanup(tokens[0].close)
-        with subprocess.Popen([binary(), "--echo-server", str(port)], stderr=subprocess.PIPE) as server:
+        with subprocess.Popen([binary(), "--echo-server", str(port), *options], stderr=subprocess.PIPE) as server:
             try:
                 self.assertIn(b"echo server on", server.stderr.readline())
                 status, results, messages = run(("127.0.0.1", port), "-t", "echo,echo-set,echo-watch", "-c", "5", "-n", "500")
             finally:
                 server.terminate()
-            server.stderr.read()
+            self.assertEqual(server.stderr.read(), b"")
         self.assertEqual((status, messages), (0, ""))
         self.assertEqual([(r["ops"], r["errors"]) for r in results.values()], [(500, 0), (500, 0), (500, 0)])
         self.assertEqual(server.returncode, 0)
+
+    def test_each_of_its_tests(self):
+        self.each_of_its_tests()
+
+    def test_the_same_with_a_sync_for_each_set(self):
+        with tempfile.TemporaryDirectory(prefix="zabra-test-") as directory:
+            self.each_of_its_tests("--echo-sync", directory)
+            self.assertEqual(os.listdir(directory), [])
+
+    def test_a_directory_that_is_not_there(self):
+        port, tokens = free_ports([0])
+        self.addCleanup(tokens[0].close)
+        done = subprocess.run([binary(), "--echo-server", str(port), "--echo-sync", "/nowhere"], stderr=subprocess.PIPE,
+                              timeout=20, check=False)
+        self.assertEqual((done.returncode, done.stderr),
+                         (1, b"zabra-benchmark: no file can be made in /nowhere: No such file or directory\n"))
 
 
 class BrokenServer(unittest.TestCase):

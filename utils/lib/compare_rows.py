@@ -55,7 +55,7 @@ class Context:
             shutil.copytree(os.path.join(template, "data"), os.path.join(directory, "data"))
         if kind in ("zabra", "java"):
             return KINDS[kind](self.setup, directory, options)
-        return KINDS[kind](self.setup)
+        return KINDS[kind](self.setup, **options)
 
 
 class Check:
@@ -149,14 +149,14 @@ class Throughput(Row):
 
 
 class Watch(Row):
-    """The echo server has no disk and one list of watchers: what it takes is what 1,000 sends take."""
+    """The echo server has one list of watchers: what it takes is what the sync and 1,000 sends take."""
 
     kinds = ("zabra", "java", "echo")
 
     def measure(self, context, kind):
         sizes = context.sizes
         tests = ["echo-watch"] if kind == "echo" else ["watch", "watch-rearm"]
-        with context.server(kind) as server:
+        with context.server(kind, **({"sync": True} if kind == "echo" else {})) as server:
             results = run_benchmark(server, "-t", ",".join(tests), "-c", 1000, "-d", DATA_BYTES, "--duration",
                                     sizes.measure_s, "--warmup", sizes.warm_s[kind], "--keep")
         wall = results[tests[0]]["latency"]

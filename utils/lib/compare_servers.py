@@ -255,8 +255,15 @@ class Redis(Server):
 
 
 class Echo(Server):
+    """sync: it writes and syncs each setData, which other servers call durable."""
+
+    def __init__(self, setup, sync=False):
+        super().__init__(setup)
+        self.sync = sync
+
     def command(self):
-        return [self.setup.benchmark, "--echo-server", str(self.port), "-d", "100"]
+        return [self.setup.benchmark, "--echo-server", str(self.port), "-d", "100"] + \
+               (["--echo-sync", self.dir] if self.sync else [])
 
 
 KINDS = {"zabra": Zabra, "java": Java, "redis": Redis, "echo": Echo}
