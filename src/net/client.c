@@ -309,9 +309,9 @@ void client_accept(struct net *net, int fd, const struct sockaddr *address, uint
         arm(&c->read_event, &c->reading, true);
 }
 
-/* The last replies leave with our end of the stream before the descriptor is closed: a close that finds input which
- * nobody has read resets the connection, and what is not on its way then is lost. It need not find any: a reset makes
- * some systems forget what has arrived. */
+/* A close that finds input which nobody has read resets the connection, and what is not on its way then is lost. So the last
+ * reply leaves before, with the end of the stream. Input that is there is thrown away all the same: after a reset some
+ * systems forget even what has arrived. */
 static void finish_output(int fd) {
     char waste[4096];
     shutdown(fd, SHUT_WR);

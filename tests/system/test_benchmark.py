@@ -82,10 +82,12 @@ class BrokenServer(unittest.TestCase):
     def served(self, answer):
         """What the tool says of a server that reads a ConnectRequest, sends answer and closes, in one packet."""
         listener = socket.create_server(("127.0.0.1", 0))
+        listener.settimeout(20)
         self.addCleanup(listener.close)
 
         def serve():
             conn, _ = listener.accept()
+            conn.settimeout(20)
             conn.recv(1000)
             conn.sendall(answer, socket.MSG_MORE)
             conn.shutdown(socket.SHUT_WR)
