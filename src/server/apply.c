@@ -16,61 +16,9 @@ struct applying {
 
 /* ------------------------------------------------------------------ events */
 
-struct event {
-    struct server *s;
-    zxid_t zxid;
-    enum event_type type;
-    struct slice path;
-    acl_id_t acl;
-    bool world_readable;
-    struct buf frame; /* encoded at the first delivery, shared by all */
-};
-
-static void encode_event(struct event *e) {
-    size_t start = frame_begin(&e->frame);
-    uint8_t *p = buf_tail(&e->frame, REPLY_HEADER_BYTES);
-    reply_header_store(p, &(struct reply_header){.xid = XID_NOTIFICATION, .zxid = e->zxid});
-    e->frame.len += REPLY_HEADER_BYTES;
-    jute_put_int(&e->frame, (int32_t)e->type);
-    jute_put_int(&e->frame, STATE_SYNC_CONNECTED);
-    jute_put_bytes(&e->frame, e->path);
-    frame_end(&e->frame, start);
-}
-
-/* Is something still to be read on it? A connection that closes gets the replies that it is owed, hence what they show, too. */
-static bool wants_events(const struct conn *c) {
-    if (c->close == CONN_CLOSE_FLUSH)
-        return !list_empty(&c->requests) && !c->mute;
-    return c->close == CONN_OPEN;
-}
-
-static void deliver(void *ctx, uint32_t watcher) {
-    struct event *e = ctx;
-    struct conn *c = e->s->slots[watcher];
-    if (c == NULL || !wants_events(c))
-        return;
-    if (!e->world_readable && !auth_allowed(&e->s->auth, tree_acls(e->s->tree), e->acl, PERM_READ, &c->identities,
-                                            c->identities.count))
-        return;
-    if (e->frame.len == 0)
-        encode_event(e);
-    buf_append(conn_out(c), e->frame.data, e->frame.len);
-    c->sent++;
-    conn_dirty(c);
-    e->s->metrics.packets_sent++;
-    metric_count(&e->s->metrics, METRIC_WATCH_BYTES, e->frame.len - 4);
-}
-
 static void fire(const struct applying *a, struct slice path, struct znode *node, enum event_type type, acl_id_t acl) {
-    struct server *s = a->s;
-    if (s->replaying)
-        return;
-    struct event e = {.s = s, .zxid = a->h.zxid, .type = type, .path = path, .acl = acl};
-    e.world_readable = s->auth.skip_acl || (acl_world_perms(tree_acls(s->tree), acl) & PERM_READ) != 0;
-    size_t count = watch_fire(s->watches, path, node, type, deliver, &e);
-    buf_free(&e.frame);
-    if (count != 0)
-        metric_watches_fired(&s->metrics, type, count);
+    if (!a->s->replaying)
+        events_fire(a->s, &(struct watch_event){.zxid = a->h.zxid, .type = type, .path = path, .acl = acl}, node);
 }
 
 /* The path of the parent as events name it: "/" for top-level nodes. */

@@ -25,10 +25,15 @@ struct conn_segment {
 };
 
 struct conn {
+    /* What an event for thousands needs of each comes first, on two cache lines. */
     struct server *server;
     void *shell;            /* of whoever owns the socket */
-    struct list all_link;   /* server->conns_all */
     struct list dirty_link; /* server->dirty */
+    struct buf out;         /* to be sent first */
+    size_t out_sent;        /* bytes of out that the socket took already */
+    struct list segments;   /* struct conn_segment: to be sent after out */
+    struct list requests;   /* struct request: not answered yet, in order of arrival */
+    enum conn_close close;
     uint32_t slot;          /* index in server->slots; the watcher id */
     bool connected;         /* a ConnectRequest was accepted: frames have headers from now on */
     bool connecting;        /* session set-up is under way: nothing is read meanwhile */
@@ -36,26 +41,21 @@ struct conn {
     bool paused;            /* the core wants no more input for now */
     bool has_watches;
     bool mute;              /* a request was left without an answer, as the connection closes: so are all behind it (S24) */
+    bool is_local;          /* the peer is on this machine */
+    uint64_t sent;          /* packets: as received, for cons and stat */
+
+    uint32_t in_flight;     /* requests with a positive xid */
+    struct list all_link;   /* server->conns_all */
+    struct list paused_link; /* server->paused */
     struct monotime throttled_since; /* paused by request_throttle_max_requests; 0 = not */
     int64_t throttle_wait_us;        /* how long that took, for the first request behind it */
-    bool is_local;          /* the peer is on this machine */
-    enum conn_close close;
     struct session *session;
     session_id_t session_id; /* stays after the session has gone */
     struct identity_set identities;
 
-    struct list requests;  /* struct request: not answered yet, in order of arrival */
-    uint32_t in_flight;    /* requests of them with a positive xid */
-
-    struct buf out;        /* to be sent first */
-    size_t out_sent;       /* bytes of out that the socket took already */
-    struct list segments;  /* struct conn_segment: to be sent after out */
-
-    struct list paused_link; /* server->paused */
-
     /* for cons, stat and the log */
     char *peer;            /* "127.0.0.1:34166", owned */
-    uint64_t received, sent;
+    uint64_t received;
     int32_t last_op, last_cxid;
     zxid_t last_zxid;
     int64_t established_wall_ms, last_response_ms;

@@ -112,6 +112,7 @@ void server_free(struct server *s) {
     mem_free(s->slots);
     mem_free(s->free_slots);
     mem_free(s->dropping);
+    audience_free(&s->audience);
     buf_free(&s->scratch);
     buf_free(&s->scratch_acl);
     buf_free(&s->reply);

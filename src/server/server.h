@@ -12,6 +12,7 @@
 #include "server/config.h"
 #include "server/conn.h"
 #include "server/env.h"
+#include "server/events.h"
 #include "server/metrics.h"
 #include "server/request.h"
 #include "server/role.h"
@@ -74,6 +75,7 @@ struct server {
     uint32_t free_slot_count;
     uint32_t *dropping; /* slots whose watches are still being taken out */
     uint32_t dropping_count, dropping_cap;
+    struct audience audience; /* of the event that is being sent */
     struct list conns_all, dirty, paused;
     uint64_t conn_count;
     struct connect_throttle connect_throttle;

@@ -1,4 +1,5 @@
 """Watches: what sets them, what fires them, order, removal, delivery by ACL."""
+import socket
 import unittest
 
 from lib import wire
@@ -437,6 +438,30 @@ class Order(ServerTest):
         paths = ["%s/n%d" % (root, n) for n in range(100)]
         b.results(*[wire.create(p) for p in paths])
         self.assertEqual(a.seen(), [(CREATED, p) for p in paths])
+
+    @not_on_java("takes more than a minute for these")
+    def test_events_left_unread(self):
+        """They wait, in order, behind what the socket has taken of them, and so does the reply to what was asked behind them."""
+        a, b = self.connect(), self.connect()
+        path = self.root + "/" + 4000 * "p"
+        b.create(path)
+        a.add_watch(path, PERSISTENT_WATCH)
+        a.sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 1 << 18)
+        count = 3000                                    # of 4 kB each: far more than the two sockets hold
+        for n in range(0, count, 100):
+            b.results(*[wire.set_data(path, b"%d" % (n + i)) for i in range(100)])
+        self.assertGreater(self.left_unread(), count * 4000 // 10)
+        xid = a.send(wire.get_data(path))
+        events = [a.event() for _ in range(count)]
+        self.assertEqual({e[:2] for e in events}, {(CHANGED, path)})
+        self.assertEqual([e.zxid - events[0].zxid for e in events], list(range(count)))
+        reply = a.reply()
+        self.assertEqual((reply.xid, reply.err, a.events), (xid, 0, []))
+
+    def left_unread(self):
+        """Bytes that the server has for clients and their sockets do not take."""
+        words = dict(line.split("\t", 1) for line in self.server.word("mntr").splitlines())
+        return int(words["zk_zabra_output_buffer_bytes"])
 
 
 class CheckAndRemove(ServerTest):

@@ -169,6 +169,48 @@ START_TEST(events_before_replies) {
 }
 END_TEST
 
+/* Behind what waits for the socket already, and the second one behind what is left of the first. */
+static void events_with_room_for(size_t bytes, uint64_t expect_sent_now) {
+    struct testserver *ts = testserver_new(NULL);
+    struct testclient *writer = testclient_connect(ts, 10000), *watchers[4];
+    struct testframe f;
+    make(writer, "/a", "0");
+    for (size_t i = 0; i < ARRAY_LEN(watchers); i++) {
+        watchers[i] = testclient_connect(ts, 10000);
+        testclient_add_watch(watchers[i], "/a", ADD_WATCH_PERSISTENT);
+        expect_result(watchers[i], ZK_OK);
+    }
+    ts->send_room = bytes;
+    testclient_stall(watchers[3], true);
+    testclient_get_data(watchers[3], "/a", false);
+    testserver_run(ts);
+    testclient_set_data(writer, "/a", "1");
+    testclient_set_data(writer, "/a", "2");
+    testserver_run(ts);
+    ck_assert_uint_eq(ts->sent_now, expect_sent_now);
+    testclient_stall(watchers[3], false);
+    testserver_run(ts);
+    for (size_t i = 0; i < ARRAY_LEN(watchers); i++) {
+        if (i == 3)
+            ck_assert(testclient_next(watchers[i], &f) && !f.is_event && f.xid == watchers[i]->xid);
+        ck_assert(testclient_next(watchers[i], &f) && f.is_event && f.type == EVENT_NODE_DATA_CHANGED);
+        zxid_t first = f.zxid;
+        ck_assert(testclient_next(watchers[i], &f) && f.is_event && f.zxid == first + 1);
+        ck_assert(!testclient_next(watchers[i], &f));
+    }
+    testserver_free(ts);
+}
+
+#define EVENT_BYTES (4 + REPLY_HEADER_BYTES + 4 + 4 + 4 + 2) /* for "/a" */
+
+START_TEST(events_go_as_far_as_the_sockets_take_them) {
+    events_with_room_for(0, 0);
+    events_with_room_for(1, 3);
+    events_with_room_for(EVENT_BYTES - 1, 3 * (EVENT_BYTES - 1));
+    events_with_room_for(SIZE_MAX, 3 * 2 * EVENT_BYTES);
+}
+END_TEST
+
 /* ------------------------------------------------------------------ pending changes */
 
 START_TEST(pending_create_delete_create) {
@@ -815,7 +857,8 @@ END_TEST
 int main(void) {
     Suite *suite = suite_create("server");
     ADD(suite, "several", two_servers_live_apart, ten_servers_live_apart);
-    ADD(suite, "commit", a_write_waits_for_its_sync, reads_wait_behind_own_writes, group_commit, events_before_replies);
+    ADD(suite, "commit", a_write_waits_for_its_sync, reads_wait_behind_own_writes, group_commit, events_before_replies,
+        events_go_as_far_as_the_sockets_take_them);
     ADD(suite, "gather", a_batch_that_grows_waits_for_the_next_turn, a_batch_waits_a_few_turns_at_the_most,
         a_large_batch_does_not_wait);
     ADD(suite, "pending", pending_create_delete_create, pending_versions, sequence_at_its_end,
