@@ -29,9 +29,10 @@ struct env {
     void (*log_submit)(void *ctx, struct log_cmd *cmd);
     /* Completion arrives as job->done; jobs may overtake each other. */
     void (*job_submit)(void *ctx, struct job *job);
-    /* Hands bytes to the socket of a connection that has no output waiting; returns how many it has taken. The others, all of
-     * them after an error or when enough was sent in this turn, are put in the output as usual. So an event for thousands is
-     * on its way to the first ones before the last ones are looked at, and is not copied for each. NULL = it takes nothing. */
+    /* Hands an event to the socket of a connection that has no output waiting; returns how many bytes it has taken. The others,
+     * all of them after an error or when enough was sent in this turn, are put in the output as usual. So an event for
+     * thousands is on its way to the first ones before the last ones are looked at, and is not copied for each. NULL = it takes
+     * nothing. */
     size_t (*send_now)(void *ctx, struct conn *c, const uint8_t *data, size_t len);
     /* A configuration of the ensemble has become active. It is kept already; this is for the files that people read. NULL =
      * nobody wants to know. */

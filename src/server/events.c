@@ -66,15 +66,13 @@ static bool may_be_told(const struct server *s, const struct conn *c, acl_id_t a
     return auth_allowed(&s->auth, tree_acls(s->tree), acl, PERM_READ, &c->identities, c->identities.count);
 }
 
-/* While it has output, or is to be closed behind it, its order is that of the output. */
-static size_t send_now(struct server *s, struct conn *c, const struct buf *frame) {
-    if (s->env.send_now == NULL || c->out.len != 0 || !list_empty(&c->segments) || c->close != CONN_OPEN)
-        return 0;
-    return s->env.send_now(s->env.ctx, c, frame->data, frame->len);
+/* Nothing is to be sent to it before, and nothing right behind. */
+static bool is_quiet(const struct conn *c) {
+    return c->out.len == 0 && list_empty(&c->segments) && list_empty(&c->requests) && c->close == CONN_OPEN;
 }
 
-static void deliver(struct server *s, struct conn *c, const struct buf *frame) {
-    size_t sent = send_now(s, c, frame);
+static void deliver(struct server *s, struct conn *c, const struct buf *frame, bool now) {
+    size_t sent = now && is_quiet(c) ? s->env.send_now(s->env.ctx, c, frame->data, frame->len) : 0;
     if (sent != frame->len) {
         buf_append(conn_out(c), frame->data + sent, frame->len - sent);
         conn_dirty(c);
@@ -88,6 +86,7 @@ static void deliver(struct server *s, struct conn *c, const struct buf *frame) {
  * takes one that only fetches for one that does nothing.) */
 static void tell(struct server *s, const struct audience *a, const struct watch_event *e) {
     bool world_readable = s->auth.skip_acl || (acl_world_perms(tree_acls(s->tree), e->acl) & PERM_READ) != 0;
+    bool now = e->last && a->count >= s->many_watchers && s->env.send_now != NULL;
     struct buf frame = {0}; /* the same for all */
     encode(&frame, e);
     for (size_t i = 0; i < a->count; i++) {
@@ -101,7 +100,7 @@ static void tell(struct server *s, const struct audience *a, const struct watch_
             __builtin_prefetch(&later->close);
         }
         if (c != NULL && wants_events(c) && (world_readable || may_be_told(s, c, e->acl)))
-            deliver(s, c, &frame);
+            deliver(s, c, &frame, now);
     }
     buf_free(&frame);
 }

@@ -169,45 +169,89 @@ START_TEST(events_before_replies) {
 }
 END_TEST
 
-/* Behind what waits for the socket already, and the second one behind what is left of the first. */
-static void events_with_room_for(size_t bytes, uint64_t expect_sent_now) {
-    struct testserver *ts = testserver_new(NULL);
-    struct testclient *writer = testclient_connect(ts, 10000), *watchers[4];
-    struct testframe f;
-    make(writer, "/a", "0");
-    for (size_t i = 0; i < ARRAY_LEN(watchers); i++) {
-        watchers[i] = testclient_connect(ts, 10000);
-        testclient_add_watch(watchers[i], "/a", ADD_WATCH_PERSISTENT);
-        expect_result(watchers[i], ZK_OK);
+struct watched {
+    struct testserver *ts;
+    struct testclient *writer, *watchers[MANY_WATCHERS];
+};
+
+static struct watched watched_by_many(size_t send_room) {
+    struct watched w = {.ts = testserver_new(NULL)};
+    w.writer = testclient_connect(w.ts, 10000);
+    make(w.writer, "/a", "0");
+    for (size_t i = 0; i < ARRAY_LEN(w.watchers); i++) {
+        w.watchers[i] = testclient_connect(w.ts, 10000);
+        testclient_add_watch(w.watchers[i], "/a", ADD_WATCH_PERSISTENT);
+        expect_result(w.watchers[i], ZK_OK);
     }
-    ts->send_room = bytes;
-    testclient_stall(watchers[3], true);
-    testclient_get_data(watchers[3], "/a", false);
-    testserver_run(ts);
-    testclient_set_data(writer, "/a", "1");
-    testclient_set_data(writer, "/a", "2");
-    testserver_run(ts);
-    ck_assert_uint_eq(ts->sent_now, expect_sent_now);
-    testclient_stall(watchers[3], false);
-    testserver_run(ts);
-    for (size_t i = 0; i < ARRAY_LEN(watchers); i++) {
-        if (i == 3)
-            ck_assert(testclient_next(watchers[i], &f) && !f.is_event && f.xid == watchers[i]->xid);
-        ck_assert(testclient_next(watchers[i], &f) && f.is_event && f.type == EVENT_NODE_DATA_CHANGED);
-        zxid_t first = f.zxid;
-        ck_assert(testclient_next(watchers[i], &f) && f.is_event && f.zxid == first + 1);
-        ck_assert(!testclient_next(watchers[i], &f));
+    w.ts->send_room = send_room;
+    return w;
+}
+
+static void expect_changes(struct testclient *c, size_t count) {
+    struct testframe f = {0};
+    for (size_t i = 0; i < count; i++) {
+        zxid_t before = f.zxid;
+        ck_assert(testclient_next(c, &f) && f.is_event && f.type == EVENT_NODE_DATA_CHANGED);
+        ck_assert(i == 0 || f.zxid == before + 1);
     }
-    testserver_free(ts);
+    ck_assert(!testclient_next(c, &f));
 }
 
 #define EVENT_BYTES (4 + REPLY_HEADER_BYTES + 4 + 4 + 4 + 2) /* for "/a" */
 
-START_TEST(events_go_as_far_as_the_sockets_take_them) {
-    events_with_room_for(0, 0);
-    events_with_room_for(1, 3);
-    events_with_room_for(EVENT_BYTES - 1, 3 * (EVENT_BYTES - 1));
-    events_with_room_for(SIZE_MAX, 3 * 2 * EVENT_BYTES);
+/* The rest goes through the output, behind what waits there; and so does all of it where a reply is still to come. */
+static void event_for_many(size_t send_room) {
+    struct watched w = watched_by_many(send_room);
+    struct testclient *waiting = w.watchers[3], *asking = w.watchers[4];
+    struct testframe f;
+    make(w.writer, "/b", "");
+    testclient_stall(waiting, true);
+    testclient_get_data(waiting, "/a", false);
+    testserver_run(w.ts);
+    w.ts->hold_log = true;
+    testclient_set_data(w.writer, "/a", "1");
+    testserver_run(w.ts);
+    testclient_set_data(asking, "/b", "1");
+    testserver_run(w.ts);
+    ck_assert(testserver_do_log(w.ts));
+    release(w.ts);
+    ck_assert_uint_eq(w.ts->sent_now, (MANY_WATCHERS - 2) * size_min(send_room, EVENT_BYTES));
+    testclient_stall(waiting, false);
+    testserver_run(w.ts);
+    ck_assert(testclient_next(waiting, &f) && f.xid == waiting->xid);
+    ck_assert(testclient_next(asking, &f) && f.is_event);
+    ck_assert(testclient_next(asking, &f) && f.xid == asking->xid);
+    expect_silence(asking);
+    for (size_t i = 0; i < MANY_WATCHERS; i++)
+        if (w.watchers[i] != asking)
+            expect_changes(w.watchers[i], 1);
+    testserver_free(w.ts);
+}
+
+START_TEST(event_for_many_goes_at_once_as_far_as_sockets_take_it) {
+    event_for_many(0);
+    event_for_many(1);
+    event_for_many(EVENT_BYTES - 1);
+    event_for_many(SIZE_MAX);
+}
+END_TEST
+
+/* All but the last go with it. An event for few waits for what else there is to send, too. */
+START_TEST(events_of_several_changes_go_together) {
+    struct watched w = watched_by_many(SIZE_MAX);
+    for (int i = 0; i < 3; i++)
+        testclient_set_data(w.writer, "/a", "1");
+    testserver_run(w.ts);
+    ck_assert_uint_eq(w.ts->sent_now, 0);
+    for (size_t i = 0; i < MANY_WATCHERS; i++)
+        expect_changes(w.watchers[i], 3);
+    testclient_hang_up(w.watchers[0]);
+    testclient_set_data(w.writer, "/a", "1");
+    testserver_run(w.ts);
+    ck_assert_uint_eq(w.ts->sent_now, 0);
+    for (size_t i = 1; i < MANY_WATCHERS; i++)
+        expect_changes(w.watchers[i], 1);
+    testserver_free(w.ts);
 }
 END_TEST
 
@@ -858,7 +902,7 @@ int main(void) {
     Suite *suite = suite_create("server");
     ADD(suite, "several", two_servers_live_apart, ten_servers_live_apart);
     ADD(suite, "commit", a_write_waits_for_its_sync, reads_wait_behind_own_writes, group_commit, events_before_replies,
-        events_go_as_far_as_the_sockets_take_them);
+        event_for_many_goes_at_once_as_far_as_sockets_take_it, events_of_several_changes_go_together);
     ADD(suite, "gather", a_batch_that_grows_waits_for_the_next_turn, a_batch_waits_a_few_turns_at_the_most,
         a_large_batch_does_not_wait);
     ADD(suite, "pending", pending_create_delete_create, pending_versions, sequence_at_its_end,
