@@ -22,7 +22,6 @@
 #include "server/ensemble.h"
 #include "server/history.h"
 #include "store/rewind.h"
-#include "net/client.h"
 #include "net/listener.h"
 #include "net/member.h"
 #include "net/net.h"
@@ -238,11 +237,6 @@ static void submit_log(void *ctx, struct log_cmd *cmd) {
 static void submit_job(void *ctx, struct job *job) {
     struct parts *p = ctx;
     bio_submit_job(p->bio, job);
-}
-
-static size_t send_now(void *ctx, struct conn *conn, const uint8_t *data, size_t len) {
-    (void)ctx;
-    return client_send_now(conn, data, len);
 }
 
 static void config_active(void *ctx, const struct qconfig *members) {
@@ -469,7 +463,6 @@ static int run(struct config *c, int ready) {
                       .same_dir = posix_disk_same_dir(p.files),
                       .log_submit = submit_log,
                       .job_submit = submit_job,
-                      .send_now = send_now,
                       .config_active = config_active,
                       .config_proposed = config_proposed};
     struct logwriter_options options = {.prealloc_bytes = c->prealloc_kib * 1024,

@@ -239,15 +239,6 @@ static enum send_result send_output(struct client *c) {
     return SEND_DONE;
 }
 
-size_t client_send_now(struct conn *conn, const uint8_t *data, size_t len) {
-    const struct client *c = client_of(conn);
-    if (c->net->sent_now >= NET_SENDS_PER_TURN)
-        return 0;
-    c->net->sent_now++;
-    ssize_t n = send(c->fd, data, len, send_flags(conn));
-    return n > 0 ? (size_t)n : 0;
-}
-
 static void on_writable(evutil_socket_t fd, short what, void *ctx) {
     struct client *c = ctx;
     (void)fd;

@@ -28,9 +28,6 @@ struct client {
 
 /* Takes the socket over. address: the peer's. */
 void client_accept(struct net *net, int fd, const struct sockaddr *address, uint64_t address_key, struct now now);
-/* Sends to a connection without output (env.send_now) if not too much was sent in this turn; returns the bytes taken. Leaves
- * errors to client_settle. */
-size_t client_send_now(struct conn *conn, const uint8_t *data, size_t len);
 /* Goes on with what is left over: input behind a pause, output that did not fit into one turn. */
 void client_continue(struct client *c, struct now now);
 /* Sends what there is, closes if asked, arms events as the connection's state wants. */

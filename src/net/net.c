@@ -17,9 +17,10 @@
 #define SWEEP_INTERVAL_MS 500
 #define SWEEP_CLIENTS 5000
 #define STOP_LIMIT_MS 8000
+/* Connections that are sent to, or closed, in one turn. */
+#define SETTLED_PER_TURN 512
 #define CLOSE_WORK 4 /* in sends */
-#define LEAST_SENDS (NET_SENDS_PER_TURN / 4)
-#define MANY_SENDS 32
+#define MANY_SENDS 32 /* up to here a connection was mostly in use just now */
 
 static struct monotime mono_now(void) {
     struct timespec mono;
@@ -172,8 +173,7 @@ static unsigned settle_some(struct list *dirty, unsigned limit, struct now now) 
     unsigned work = 0;
     while (!list_empty(dirty) && work < limit) {
         struct conn *conn = LIST_FIRST(dirty, struct conn, dirty_link);
-        /* Of many, most were not read from just now: what the next ones need is fetched ahead. The list's head stands in no
-         * connection, but fetching does no harm. */
+        /* What the next ones need is fetched ahead. The list's head is in no connection, but fetching does no harm. */
         if (work >= MANY_SENDS) {
             const struct list *second = conn->dirty_link.next;
             const struct conn *next = CONTAINER_OF(second, struct conn, dirty_link);
@@ -194,19 +194,13 @@ static unsigned settle_some(struct list *dirty, unsigned limit, struct now now) 
     return work;
 }
 
-static unsigned sends_left(unsigned work) {
-    return work + LEAST_SENDS < NET_SENDS_PER_TURN ? NET_SENDS_PER_TURN - work : LEAST_SENDS;
-}
-
 /* Sends and closes. What is too much for one turn, an event for thousands, waits in net->unsettled, and later replies pass
- * it; LEAST_SENDS of both are done in any case. True if there is some. */
+ * it. True if there is some. */
 static bool settle_dirty(struct net *net, struct now now) {
     struct list *dirty = &net->server->dirty;
-    unsigned work = net->sent_now;
-    work += settle_some(dirty, sends_left(work), now);
-    settle_some(&net->unsettled, sends_left(work), now);
+    unsigned work = settle_some(dirty, SETTLED_PER_TURN, now);
+    settle_some(&net->unsettled, work < SETTLED_PER_TURN / 2 ? SETTLED_PER_TURN - work : SETTLED_PER_TURN / 2, now);
     list_append(&net->unsettled, dirty);
-    net->sent_now = 0;
     return !list_empty(&net->unsettled);
 }
 

@@ -9,8 +9,6 @@
 #include "net/answer.h"
 
 #define NET_READ_BYTES (64 * 1024)
-/* Connections that are sent to, or closed, in one turn. */
-#define NET_SENDS_PER_TURN 512
 
 struct client;
 
@@ -39,7 +37,6 @@ struct net {
     struct list waiting;      /* clients whose next frame is a long one, in the order of their turns */
     struct client *served;    /* the one of them that is being served, or NULL */
     unsigned long_frames;     /* processed in this turn */
-    unsigned sent_now;        /* in this turn: see client_send_now */
     struct list unsettled;    /* struct conn: sends and closes that were too many for their turn */
     struct list words;        /* struct word: long answers under way */
     size_t word_count;

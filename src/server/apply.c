@@ -12,15 +12,13 @@ struct applying {
     struct txn_header h;
     struct buf *body; /* the reply's body is appended here; NULL = nobody waits */
     bool stat_result; /* the result of a create has a Stat */
-    bool last;        /* one change, and for now the last one that can be applied */
 };
 
 /* ------------------------------------------------------------------ events */
 
 static void fire(const struct applying *a, struct slice path, struct znode *node, enum event_type type, acl_id_t acl) {
-    struct watch_event e = {.zxid = a->h.zxid, .type = type, .path = path, .acl = acl, .last = a->last};
     if (!a->s->replaying)
-        events_fire(a->s, &e, node);
+        events_fire(a->s, &(struct watch_event){.zxid = a->h.zxid, .type = type, .path = path, .acl = acl}, node);
 }
 
 /* The path of the parent as events name it: "/" for top-level nodes. */
@@ -347,7 +345,6 @@ bool apply_payload(struct server *s, struct slice payload, struct request *r) {
         apply_close_session(&a, &t, r);
         break;
     default:
-        a.last = a.h.zxid >= s->committed;
         err = apply_op(&a, &t);
     }
     if (s->history != NULL && zxid_epoch(a.h.zxid) > zxid_epoch(s->last_applied))

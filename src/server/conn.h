@@ -25,7 +25,7 @@ struct conn_segment {
 };
 
 struct conn {
-    /* What an event for thousands needs of each comes first, on two cache lines. */
+    /* What an event for thousands needs of each comes first, together. */
     struct server *server;
     void *shell;            /* of whoever owns the socket */
     struct list dirty_link; /* server->dirty */

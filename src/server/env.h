@@ -1,7 +1,7 @@
-/* What a server orders from the world around it. Each function only enqueues (but for send_now) and never calls back; what it
- * leads to arrives later as a call of a server_... function. The real world is bio/ and net/, the simulated one tests/sim.
+/* What a server orders from the world around it. Each function only enqueues and never calls back; what it leads to
+ * arrives later as a call of a server_... function. The real world is bio/ and net/, the simulated one tests/sim.
  *
- * Output to connections stands in struct conn, and the connection is put on server.dirty. */
+ * Output to connections needs no function: it stands in struct conn, and the connection is put on server.dirty. */
 #ifndef ZABRA_SERVER_ENV_H
 #define ZABRA_SERVER_ENV_H
 
@@ -17,7 +17,6 @@ struct job {
     void (*done)(struct job *job);
 };
 
-struct conn;
 struct qconfig;
 
 struct env {
@@ -29,11 +28,6 @@ struct env {
     void (*log_submit)(void *ctx, struct log_cmd *cmd);
     /* Completion arrives as job->done; jobs may overtake each other. */
     void (*job_submit)(void *ctx, struct job *job);
-    /* Hands an event to the socket of a connection that has no output waiting; returns how many bytes it has taken. The others,
-     * all of them after an error or when enough was sent in this turn, are put in the output as usual. So an event for
-     * thousands is on its way to the first ones before the last ones are looked at, and is not copied for each. NULL = it takes
-     * nothing. */
-    size_t (*send_now)(void *ctx, struct conn *c, const uint8_t *data, size_t len);
     /* A configuration of the ensemble has become active. It is kept already; this is for the files that people read. NULL =
      * nobody wants to know. */
     void (*config_active)(void *ctx, const struct qconfig *c);

@@ -7,6 +7,8 @@
 
 /* Looking through so many words of bits costs less than one event gains. */
 #define BIT_WORDS_PER_EVENT 64
+/* Connections whose state is fetched into the cache before their turn comes. */
+#define FETCH_AHEAD 8
 /* Memory for so many watchers is kept. */
 #define AUDIENCE_KEEP 65536u
 
@@ -19,8 +21,8 @@ static void add_to_audience(void *ctx, uint32_t watcher) {
     a->slots[a->count++] = watcher;
 }
 
-/* Watchers come in the order of a hash table. In the order of their slots, which is by and large that of their sockets, what
- * this process and the kernel hold for each stands side by side in memory, and is fetched ahead. */
+/* Watchers come in the order of a hash table. In the order of their slots, which is by and large that of their
+ * sockets, what this process and the kernel hold for each stands side by side in memory. */
 static void put_in_order(struct audience *a, uint32_t slot_count) {
     size_t words = slot_count / 64 + 1, n = 0;
     if (a->count < 2 || words / BIT_WORDS_PER_EVENT > a->count)
@@ -55,7 +57,8 @@ static void encode(struct buf *frame, const struct watch_event *e) {
     frame_end(frame, start);
 }
 
-/* Is something still to be read on it? A connection that closes gets the replies that it is owed, hence what they show, too. */
+/* Is something still to be read on it? A connection that closes gets the replies that it is owed, hence what they
+ * show, too. */
 static bool wants_events(const struct conn *c) {
     if (c->close == CONN_CLOSE_FLUSH)
         return !list_empty(&c->requests) && !c->mute;
@@ -66,41 +69,27 @@ static bool may_be_told(const struct server *s, const struct conn *c, acl_id_t a
     return auth_allowed(&s->auth, tree_acls(s->tree), acl, PERM_READ, &c->identities, c->identities.count);
 }
 
-/* Nothing is to be sent to it before, and nothing right behind. */
-static bool is_quiet(const struct conn *c) {
-    return c->out.len == 0 && list_empty(&c->segments) && list_empty(&c->requests) && c->close == CONN_OPEN;
-}
-
-static void deliver(struct server *s, struct conn *c, const struct buf *frame, bool now) {
-    size_t sent = now && is_quiet(c) ? s->env.send_now(s->env.ctx, c, frame->data, frame->len) : 0;
-    if (sent != frame->len) {
-        buf_append(conn_out(c), frame->data + sent, frame->len - sent);
-        conn_dirty(c);
-    }
+static void deliver(struct server *s, struct conn *c, const struct buf *frame) {
+    buf_append(conn_out(c), frame->data, frame->len);
     c->sent++;
+    conn_dirty(c);
     s->metrics.packets_sent++;
     metric_count(&s->metrics, METRIC_WATCH_BYTES, frame->len - 4);
 }
 
-/* The way to a socket goes over the connection and its shell: each is fetched ahead. (Not by a function of its own: a compiler
- * takes one that only fetches for one that does nothing.) */
 static void tell(struct server *s, const struct audience *a, const struct watch_event *e) {
     bool world_readable = s->auth.skip_acl || (acl_world_perms(tree_acls(s->tree), e->acl) & PERM_READ) != 0;
-    bool now = e->last && a->count >= s->many_watchers && s->env.send_now != NULL;
-    struct buf frame = {0}; /* the same for all */
+    struct buf frame = BUF_INIT; /* the same for all */
     encode(&frame, e);
     for (size_t i = 0; i < a->count; i++) {
         struct conn *c = s->slots[a->slots[i]];
-        const struct conn *next = i + 2 < a->count ? s->slots[a->slots[i + 2]] : NULL;
-        const struct conn *later = i + 4 < a->count ? s->slots[a->slots[i + 4]] : NULL;
-        if (next != NULL)
-            __builtin_prefetch(next->shell);
+        const struct conn *later = i + FETCH_AHEAD < a->count ? s->slots[a->slots[i + FETCH_AHEAD]] : NULL;
         if (later != NULL) {
-            __builtin_prefetch(&later->shell);
+            __builtin_prefetch(&later->out);
             __builtin_prefetch(&later->close);
         }
         if (c != NULL && wants_events(c) && (world_readable || may_be_told(s, c, e->acl)))
-            deliver(s, c, &frame, now);
+            deliver(s, c, &frame);
     }
     buf_free(&frame);
 }

@@ -13,7 +13,6 @@ struct watch_event {
     enum event_type type;
     struct slice path;
     acl_id_t acl; /* of the znode: who may not read it is told nothing */
-    bool last;    /* for now nothing else is known that its receivers will be told */
 };
 
 /* The watchers of one change. The memory is kept for the next one; zero-initialise. */
@@ -24,12 +23,8 @@ struct audience {
     size_t bit_words;
 };
 
-#define MANY_WATCHERS 32
-
-/* Tells the watchers of the path and takes their one-shot watches. The event goes to the end of the output of each connection.
- * The last one, if it is for server->many_watchers or more, is sent at once (env.send_now) to who has no output and waits for no
- * reply; with fewer it is better that all that a connection gets in a turn goes together. node: the znode if it is in the tree,
- * else NULL. */
+/* Tells the watchers of the path and takes their one-shot watches: the event goes to the end of the output of each
+ * connection. node: the znode if it is in the tree, else NULL. */
 void events_fire(struct server *s, const struct watch_event *e, struct znode *node);
 void audience_free(struct audience *a);
 

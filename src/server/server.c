@@ -59,7 +59,6 @@ struct server *server_new(struct config *config, const struct env *env, uint64_t
     s->trace_mask = TRACE_MASK_DEFAULT;
     s->counter_limit = COUNTER_LIMIT;
     s->listing_inline_bytes = LISTING_INLINE_BYTES;
-    s->many_watchers = MANY_WATCHERS;
     list_init(&s->conns_all);
     list_init(&s->dirty);
     list_init(&s->paused);

@@ -75,8 +75,7 @@ struct server {
     uint32_t free_slot_count;
     uint32_t *dropping; /* slots whose watches are still being taken out */
     uint32_t dropping_count, dropping_cap;
-    struct audience audience; /* of the event that is being sent */
-    size_t many_watchers;     /* see events_fire */
+    struct audience audience; /* of the event that is being delivered */
     struct list conns_all, dirty, paused;
     uint64_t conn_count;
     struct connect_throttle connect_throttle;

@@ -88,7 +88,6 @@ struct testserver *testserver_new_member(const char *const *options, struct test
     log_set_level(getenv("TEST_LOG") != NULL ? LOG_LEVEL_DEBUG : LOG_LEVEL_OFF);
     ts->now = (struct now){.mono = {1000000000}, .wall_ms = TESTSERVER_WALL_MS};
     ts->seed = 1;
-    ts->send_room = SIZE_MAX;
     list_init(&ts->log_cmds);
     list_init(&ts->jobs);
     list_init(&ts->clients);
@@ -102,22 +101,12 @@ struct testserver *testserver_new_member(const char *const *options, struct test
     return ts;
 }
 
-static size_t send_now(void *ctx, struct conn *conn, const uint8_t *data, size_t len) {
-    struct testserver *ts = ctx;
-    struct testclient *c = conn->shell;
-    size_t taken = c->stalled ? 0 : size_min(len, ts->send_room);
-    buf_append(&c->in, data, taken);
-    ts->sent_now += taken;
-    return taken;
-}
-
 bool testserver_start(struct testserver *ts) {
     struct env env = {.ctx = ts,
                       .disk = &ts->disk.disk,
                       .same_dir = ts->disk.same_dir,
                       .log_submit = submit_log,
-                      .job_submit = submit_job,
-                      .send_now = send_now};
+                      .job_submit = submit_job};
     struct logwriter_options options = {.prealloc_bytes = ts->config.prealloc_kib * 1024,
                                         .force_sync = ts->config.force_sync,
                                         .side_file_interval_us = 1000000};

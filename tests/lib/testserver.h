@@ -31,8 +31,6 @@ struct testserver {
     /* Ordered, not carried out yet. While held they stay, and testserver_do_log and _do_job carry them out one by one. */
     struct list log_cmds, jobs;
     bool hold_log, hold_jobs;
-    size_t send_room; /* bytes that a client takes at once of an event (env.send_now); at first any number */
-    uint64_t sent_now; /* bytes taken that way */
 
     struct recovery_result recovered; /* what the last start found */
     struct logwriter *writer;

@@ -110,24 +110,12 @@ static void job_submit(void *ctx, struct job *job) {
     list_push(&n->jobs, &j->link);
 }
 
-/* Of events: nothing, a part, or all. Without the random numbers, so that seeds stay what they are. */
-static size_t send_now(void *ctx, struct conn *conn, const uint8_t *data, size_t len) {
-    struct sim_node *n = ctx;
-    struct jute_in in = jute_in(data + 4, len - 4);
-    size_t taken = len * (conn->sent % 3) / 2;
-    if (sim_is_ensemble(n->sim))
-        sim_member_tells(n, reply_header_get(&in).zxid);
-    sim_link_take(conn->shell, data, taken);
-    return taken;
-}
-
 struct env sim_env(struct sim_node *n) {
     return (struct env){.ctx = n,
                         .disk = &n->disk.disk,
                         .same_dir = n->disk.same_dir,
                         .log_submit = log_submit,
-                        .job_submit = job_submit,
-                        .send_now = send_now};
+                        .job_submit = job_submit};
 }
 
 /* ------------------------------------------------------------------ breaking the rules */

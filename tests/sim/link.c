@@ -253,7 +253,8 @@ static void emit_frame(struct sim_link *l, const uint8_t *frame, size_t size) {
         push_packet(l->sim, &l->to_client, frame, size, false);
 }
 
-void sim_link_take(struct sim_link *l, const uint8_t *bytes, size_t len) {
+/* Takes what the socket has been given; the rest of a frame may come later. */
+static void emit(struct sim_link *l, const uint8_t *bytes, size_t len) {
     buf_append(&l->partial, bytes, len);
     while (l->partial.len >= 4 && be32_load(l->partial.data) <= l->partial.len - 4) {
         size_t size = be32_load(l->partial.data);
@@ -266,7 +267,7 @@ void sim_link_take(struct sim_link *l, const uint8_t *bytes, size_t len) {
 static bool drain(struct sim_link *l) {
     struct conn *conn = l->conn;
     while (conn_refill(conn, l->sim->slices ? 1 : REFILL_BYTES)) {
-        sim_link_take(l, conn->out.data + conn->out_sent, conn->out.len - conn->out_sent);
+        emit(l, conn->out.data + conn->out_sent, conn->out.len - conn->out_sent);
         conn->out_sent = conn->out.len;
         if (l->sim->slices && !list_empty(&conn->segments)) {
             l->drain_us = sim_now(l->sim) + (int64_t)rng_below(&l->sim->rng, 3000);

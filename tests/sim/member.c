@@ -135,11 +135,6 @@ static void commit(struct sim_node *n, zxid_t zxid) {
     mem_free(chain);
 }
 
-void sim_member_tells(struct sim_node *n, zxid_t zxid) {
-    if (zxid > model_last(&n->sim->model))
-        commit(n, zxid);
-}
-
 /* Agreement and I14: the history of a member, from i on, is what is committed, without gaps. */
 static void check_history(struct sim_node *n, size_t i) {
     struct sim *sim = n->sim;

@@ -192,7 +192,6 @@ static void make_server(struct sim_node *n) {
         n->server->counter_limit = sim->counter_limit;
     if (sim->slices)
         n->server->listing_inline_bytes = 0;
-    n->server->many_watchers = 1;
 }
 
 /* As the program itself: a damaged member does not need its files. */

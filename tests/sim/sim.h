@@ -497,8 +497,6 @@ void sim_member_batch(struct sim_node *n, const struct log_cmd *cmd);
 void sim_member_free_orders(struct sim *sim);
 /* Called after each turn, before its output leaves. */
 void sim_member_account(struct sim_node *n);
-/* It tells clients of this transaction while it applies it, and may be gone before it is asked how far it has come. */
-void sim_member_tells(struct sim_node *n, zxid_t zxid);
 /* The leader, once faults have ceased long ago and nothing can depose it; else NULL. */
 const struct server *sim_calm_leader(const struct sim *sim);
 /* The server is gone. */
@@ -538,8 +536,6 @@ void sim_link_send(struct sim_link *l, const struct buf *frame);
 void sim_link_hang_up(struct sim_link *l);
 /* True if the connection of this session holds bytes that the server does not want to read for now. */
 bool sim_link_is_unread(const struct sim *sim, session_id_t session);
-/* Takes what the server sends on it; the rest of a frame may come later. */
-void sim_link_take(struct sim_link *l, const uint8_t *bytes, size_t len);
 int64_t sim_links_next(const struct sim *sim);
 /* Gives due requests to the server; true if there were any. */
 bool sim_links_feed(struct sim_node *n);

@@ -339,8 +339,16 @@ START_TEST(event_for_100000_watchers) {
     testserver_run(ts);
     ck_assert(testclient_take_connect(writer));
     create_for_ip(writer, "/w", "10.0.0.1");
+    create_for_ip(writer, "/few", "10.0.0.1");
     struct testclient **readers = connect_many(ts, READERS, "10.0.0.1", 40000);
     struct testclient **strangers = connect_many(ts, STRANGERS, "10.0.0.2", 40000);
+    /* Few among many are not put in order. */
+    testclient_get_data(readers[40000], "/few", true);
+    testclient_get_data(readers[500], "/few", true);
+    testserver_run(ts);
+    testclient_set_data(writer, "/few", "1");
+    expect_result(writer, ZK_OK);
+    expect_events_of_all((struct testclient *[]){readers[500], readers[40000]}, 2, "/few");
     for (size_t i = 0; i < READERS; i++) {
         if (i % 3 == 0)
             testclient_add_watch(readers[i], i % 2 == 0 ? "/" : "/w", i % 2 == 0 ? ADD_WATCH_PERSISTENT_RECURSIVE : ADD_WATCH_PERSISTENT);

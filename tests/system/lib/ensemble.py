@@ -164,25 +164,29 @@ class Member(ZabraServer):
     def tree(self):
         """Everything that is the same on all members, as of now.
 
-        A Java member sometimes leaves reads unanswered until the next request of somebody comes, also among Java servers alone
-        (seen with 3.8.0 on a busy machine, once in a hundred trees): such a one is asked twice."""
-        try:
-            return self._read_tree()
-        except wire.Timeout:
-            if not self.java:
-                raise
-            return self._read_tree()
+        A Java member sometimes leaves reads, which it answers itself, until the next request of somebody comes; also among Java
+        servers alone (seen with 3.8.0 on a busy machine, once in a hundred trees). So it is asked twice for them."""
+        nodes = self._read_tree(give_up=self.java)
+        if nodes is None:
+            nodes = self._read_tree()
+        return {path: node for path, node in nodes.items() if path not in OWN_NODES}
 
-    def _read_tree(self):
+    def _read_tree(self, give_up=False):
+        """give_up: None if the reads are not answered"""
         conn = wire.Conn(self.addr)
         try:
             conn.auth("digest", b"super:super")
             conn.sync("/")
-            nodes = store.read_tree(conn)
+            try:
+                nodes = store.read_tree(conn)
+            except wire.Timeout:
+                if give_up:
+                    return None
+                raise
             conn.end_session()
+            return nodes
         finally:
             conn.close()
-        return {path: node for path, node in nodes.items() if path not in OWN_NODES}
 
 
 class Ensemble:
