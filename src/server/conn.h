@@ -42,7 +42,7 @@ struct conn {
     bool has_watches;
     bool mute;              /* a request was left without an answer, as the connection closes: so are all behind it (S24) */
     bool is_local;          /* the peer is on this machine */
-    uint64_t sent;          /* packets: as received, for cons and stat */
+    uint64_t sent;          /* packets, for cons and stat */
 
     uint32_t in_flight;     /* requests with a positive xid */
     struct list all_link;   /* server->conns_all */

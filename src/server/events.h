@@ -26,6 +26,7 @@ struct audience {
 /* Tells the watchers of the path and takes their one-shot watches: the event goes to the end of the output of each
  * connection. node: the znode if it is in the tree, else NULL. */
 void events_fire(struct server *s, const struct watch_event *e, struct znode *node);
+/* Frees the memory and leaves it empty. */
 void audience_free(struct audience *a);
 
 #endif
