@@ -334,6 +334,19 @@ static bool join(struct parts *p) {
     return true;
 }
 
+/* What comes while nobody looks for it waits (SIG_BLOCK), rather than end the process amid its start or its end. A long load
+ * can be stopped: the signals for that are held only where an end needs care. */
+static void hold_signals(int how, bool stops) {
+    sigset_t set;
+    sigemptyset(&set);
+    sigaddset(&set, SIGHUP);
+    if (stops) {
+        sigaddset(&set, SIGTERM);
+        sigaddset(&set, SIGINT);
+    }
+    pthread_sigmask(how, &set, NULL);
+}
+
 static int serve(struct parts *p, struct config *c) {
     struct event *signals[3];
     p->net = net_new(p->server, p->bio, c, admin_word);
@@ -348,6 +361,7 @@ static int serve(struct parts *p, struct config *c) {
     }
     if (p->members != NULL && !join(p))
         return EXIT_UNEXPECTED;
+    hold_signals(SIG_BLOCK, true);
     if (!listeners_open(p->net) || !write_pidfile(c->pidfile))
         return EXIT_UNEXPECTED;
     signals[0] = evsignal_new(p->net->base, SIGTERM, on_stop_signal, p->net);
@@ -355,11 +369,13 @@ static int serve(struct parts *p, struct config *c) {
     signals[2] = evsignal_new(p->net->base, SIGHUP, on_hup, NULL);
     for (size_t i = 0; i < ARRAY_LEN(signals); i++)
         event_add(signals[i], NULL);
+    hold_signals(SIG_UNBLOCK, true);
     log_info("zabra-server %s is ready, pid %d", PACKAGE_VERSION, (int)getpid());
     tell_supervisor("READY=1");
     if (p->ready != -1)
         tell_parent(p->ready);
     int result = net_run(p->net);
+    hold_signals(SIG_BLOCK, true);
     for (size_t i = 0; i < ARRAY_LEN(signals); i++)
         event_free(signals[i]);
     if (c->pidfile != NULL)
@@ -527,6 +543,7 @@ static int start(int argc, char **argv, struct config *c, struct config_log *log
     raise_descriptor_limit();
     grow_descriptor_table();
     signal(SIGPIPE, SIG_IGN);
+    hold_signals(SIG_BLOCK, false);
     return run(c, ready);
 }
 

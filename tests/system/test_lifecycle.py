@@ -1,13 +1,14 @@
 """Starting, stopping, configuration files, addresses, descriptors: what an operator meets."""
 import os
 import re
+import select
 import shutil
 import signal
 import socket
 import subprocess
 import unittest
 
-from lib import store, wire
+from lib import shim, store, wire
 from lib.dirs import DirTest, Zabra
 from lib.load import Load
 from lib.server import _free_port
@@ -289,28 +290,76 @@ class Process(Lifecycle):
         self.assertEqual(code, DATA_DIR)
         self.assertIn(server.data, err)
 
-    def start_daemon_that_hangs(self, server):
+    def start_daemon_that_hangs(self, server, *args):
         """Returns (parent, pid of the child, pid file). The pid file is a pipe: who opens it waits for a reader."""
         pidfile = os.path.join(server.dir, "zabra.pid")
         os.mkfifo(pidfile)
-        parent = subprocess.Popen([Zabra.binary()] + self.daemon(server, "--pidfile", pidfile), cwd=server.dir,
+        parent = subprocess.Popen([Zabra.binary()] + self.daemon(server, "--pidfile", pidfile, *args), cwd=server.dir,
                                   stdin=subprocess.DEVNULL, stderr=subprocess.PIPE)
         self.addCleanup(parent.stderr.close)
         self.addCleanup(parent.kill)
         children = "/proc/%d/task/%d/children" % (parent.pid, parent.pid)
         child = int(self.wait_for(lambda: store.read(children).split(), what="a child")[0])
+        self.addCleanup(self.kill_daemon, child, server.dir)
         self.wait_for(lambda: os.path.exists(os.path.join(server.version2, "snapshot.0")), what="a start")
         return parent, child, pidfile
+
+    @staticmethod
+    def kill_daemon(pid, directory):
+        try:
+            if directory.encode() in store.read("/proc/%d/cmdline" % pid):
+                os.kill(pid, signal.SIGKILL)
+        except OSError:
+            pass                                    # it has ended
+
+    def let_daemon_go(self, child, pidfile):
+        fd = os.open(pidfile, os.O_RDONLY | os.O_NONBLOCK)
+        try:
+            self.assertTrue(select.select([fd], [], [], RUN_TIME)[0], "nothing is written to the pid file")
+            self.assertEqual(int(os.read(fd, 100)), child)
+        finally:
+            os.close(fd)
 
     def test_parent_waits_for_the_daemon(self):
         server = self.zabra()
         parent, child, pidfile = self.start_daemon_that_hangs(server)
         self.assertIsNone(parent.poll())
-        self.assertEqual(int(store.read(pidfile)), child)
+        self.let_daemon_go(child, pidfile)
         self.assertEqual(parent.wait(RUN_TIME), 0)
         self.assertIn("Mode: standalone", server.word("srvr"))
         os.kill(child, signal.SIGTERM)
         self.pid_ends(child)
+
+    def test_signals_during_the_start(self):
+        """A log rotated meanwhile is opened again, and a stop follows in order."""
+        server = self.zabra()
+        log = os.path.join(server.dir, "zabra.log")
+        parent, child, pidfile = self.start_daemon_that_hangs(server, "--logfile", log)
+        os.rename(log, log + ".1")
+        os.kill(child, signal.SIGHUP)
+        self.let_daemon_go(child, pidfile)
+        self.assertEqual(parent.wait(RUN_TIME), 0)
+        self.wait_for(lambda: os.path.exists(log) and b"opened again" in store.read(log), what="a new log file")
+        os.kill(child, signal.SIGTERM)
+        self.pid_ends(child)
+        self.assertIn(b"has stopped\n", store.read(log))
+
+    def test_signals_during_the_end(self):
+        """Once it stops, nothing cuts that short: the log's end is noted, the exit status is 0."""
+        server = self.zabra({"forceSync": "yes"})
+        pidfile, stall = os.path.join(server.dir, "zabra.pid"), os.path.join(server.dir, "stall")
+        server.options["pidfile"] = pidfile
+        server.prefix = shim.prefix(server.data, stall=stall)
+        server.start()
+        self.connect(server).create("/a")
+        with open(stall, "w"):
+            server.process.terminate()
+            self.wait_for(lambda: not os.path.exists(pidfile), what="the end of the loop")
+        for sig in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
+            server.process.send_signal(sig)
+        os.unlink(stall)
+        self.assertEqual(server.wait(), 0, server.log_tail())
+        self.assertIn("has stopped\n", server.log())
 
     def test_daemon_that_is_killed(self):
         parent, child, _ = self.start_daemon_that_hangs(self.zabra())
