@@ -227,18 +227,20 @@ static void arm_timer(struct net *net, struct monotime wake, struct now now) {
     evtimer_add(net->timer, &tv);
 }
 
+/* When time is up nobody outside is waited for any more, nor is what is not logged yet. What other threads do for the server
+ * is: they would write into what is freed, and ending them takes as long. */
 static bool stopped(struct net *net, struct now now) {
-    const struct server *s = net->server;
+    struct server *s = net->server;
+    if (net->stop_asked && !net->stop_late && mono_diff_us(now.mono, net->stop_deadline) > 0) {
+        net->stop_late = true;
+        log_warn("stopping takes too long; connections that are left are cut");
+        server_hurry(s);
+    }
     if (s->state == SERVER_FAILED)
-        return server_idle(s) || (net->stop_asked && mono_diff_us(now.mono, net->stop_deadline) > 0);
+        return server_idle(s);
     if (!net->stop_asked)
         return false;
-    if (server_idle(s) && list_empty(&net->clients))
-        return true;
-    if (mono_diff_us(now.mono, net->stop_deadline) <= 0)
-        return false;
-    log_warn("stopping takes too long; connections that are left are cut");
-    return true;
+    return net->stop_late ? server_at_rest(s) : server_idle(s) && list_empty(&net->clients);
 }
 
 int net_run(struct net *net) {

@@ -43,7 +43,7 @@ struct net {
     struct monotime next_sweep;
     struct now turn_now;      /* read once per turn, at its first event; mono 0 = not yet */
     unsigned turn_work;       /* what this turn has done so far: see net_worked */
-    bool stop_asked;
+    bool stop_asked, stop_late; /* late: the deadline has passed */
     int exit_status; /* of the process, if the server has failed; 0 = the usual one */
     struct monotime stop_deadline;
     uint8_t read_buffer[NET_READ_BYTES];

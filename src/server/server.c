@@ -155,8 +155,14 @@ void server_stop(struct server *s, struct now now) {
         conn_close_later(c, CONN_CLOSE_FLUSH);
 }
 
+void server_hurry(struct server *s) { snapshotter_cancel(s, "the server stops and has no time left"); }
+
+bool server_at_rest(const struct server *s) {
+    return !snapshotter_busy(s) && !diskguard_busy(s) && s->orders_pending == 0;
+}
+
 bool server_idle(const struct server *s) {
-    if (snapshotter_busy(s) || diskguard_busy(s) || s->orders_pending != 0)
+    if (!server_at_rest(s))
         return false;
     /* In an ensemble what is not committed stays in the log: the others decide about it. */
     return s->state == SERVER_FAILED || s->disk_full ||

@@ -149,6 +149,10 @@ int server_start(struct server *s, struct now now);
 /* Orderly stop: closes all connections; server_idle tells when the log is synced and nothing is left to wait for. */
 void server_stop(struct server *s, struct now now);
 bool server_idle(const struct server *s);
+/* The stop takes too long: a snapshot that is being made is given up. */
+void server_hurry(struct server *s);
+/* No job and no command of the server's is with another thread: before that it must not be freed. (A batch may be.) */
+bool server_at_rest(const struct server *s);
 
 /* ------------------------------------------------------------------ events */
 
@@ -274,8 +278,10 @@ void snapshotter_step(struct server *s);
 bool snapshotter_has_work(const struct server *s);
 /* True while a walk, a job or a publication is under way. */
 bool snapshotter_busy(const struct server *s);
-/* Gives up what is being made. */
+/* Gives up what is being made, as long as the tree is walked for it. */
 void snapshotter_abort(struct server *s, const char *why);
+/* The same up to the moment in which it is published. */
+void snapshotter_cancel(struct server *s, const char *why);
 void snapshotter_log_done(struct server *s, struct log_cmd *cmd);
 /* Called for each proposed transaction: is it time to roll the log and take a snapshot? */
 void snapshotter_check_trigger(struct server *s);

@@ -351,6 +351,13 @@ void snapshotter_abort(struct server *s, const char *why) {
         give_up(p, why);
 }
 
+void snapshotter_cancel(struct server *s, const char *why) {
+    struct snapshotter *p = s->snapshotter;
+    p->wanted = false;
+    if (snapshotter_busy(s) && !p->publishing)
+        give_up(p, why);
+}
+
 int64_t snapshotter_bytes_to_come(const struct server *s) {
     const struct snapshotter *p = s->snapshotter;
     int64_t all = snapshotter_size_needed(s);

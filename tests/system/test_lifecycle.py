@@ -361,6 +361,28 @@ class Process(Lifecycle):
         self.assertEqual(server.wait(), 0, server.log_tail())
         self.assertIn("has stopped\n", server.log())
 
+    def test_end_of_a_stop_that_takes_too_long(self):
+        """Whom nobody waits for any more is cut; a snapshot on a disk that stands still is waited for, and given up."""
+        server = self.zabra({"snapCount": 5})
+        stall = os.path.join(server.dir, "stall")
+        server.prefix = shim.prefix(server.data, stall=stall)
+        server.start()
+        conn = self.connect(server)
+        conn.create("/a")
+        with open(stall, "w"):
+            for _ in range(20):
+                conn.send(wire.set_data("/a", b"x"))
+        self.wait_for(lambda: server.mntr()["zk_zabra_snapshot_running"] == "1", what="a snapshot")
+        server.process.terminate()
+        self.wait_for(lambda: "stopping takes too long" in server.log(), 30, "the end of patience")
+        os.unlink(stall)
+        self.assertEqual(server.wait(), 0, server.log_tail())
+        self.assertRegex(server.log(), r"snapshot 0x\w+ is given up")
+        self.assertIn("has stopped\n", server.log())
+        server.start()
+        self.connect(server).sync("/a")
+        server.stop()
+
     def test_daemon_that_is_killed(self):
         parent, child, _ = self.start_daemon_that_hangs(self.zabra())
         os.kill(child, signal.SIGKILL)
