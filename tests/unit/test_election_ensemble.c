@@ -814,11 +814,11 @@ int main(void) {
     tcase_add_test(t, restarted_member_disturbs_nobody);
     tcase_add_test(t, observers_find_the_leader);
     tcase_add_test(t, minority_elects_nobody);
-    tcase_set_timeout(t, 20);
+    tcase_set_timeout(t, 120);
     suite_add_tcase(s, t);
     t = tcase_create("storm");
     tcase_add_test(t, storms);
-    tcase_set_timeout(t, 40);
+    tcase_set_timeout(t, 120);
     suite_add_tcase(s, t);
     SRunner *r = srunner_create(s);
     srunner_run_all(r, CK_NORMAL);
