@@ -7,19 +7,28 @@ from lib.server import ON_JAVA, ServerTest, not_on_java
 from lib.wire import EPHEMERAL, Err, Ev, Op
 
 TICK, SHORT = 200, 600          # ms; the shortest possible timeout is two ticks
-SLACK = 3.0                     # seconds a busy machine may add
+SLACK = 2.0                     # seconds a busy machine may add
 
 
 class Expiry(ServerTest):
-    options = {"tickTime": TICK}
+    """Sessions that must live while something is done are long; what is to expire is renewed with a short timeout, or is
+    given another chance if this process was held up."""
+    options = {"tickTime": TICK, "maxSessionTimeout": 60000}
 
-    def wait_closed(self, conn, timeout=SHORT):
-        """Wait until the server closes the connection without a frame."""
-        conn.expect_close((timeout + TICK) / 1000 + SLACK)
+    def in_time(self, attempt, limit):
+        """attempt() returns the seconds that something took.  A machine that stalls may exceed the limit once, not always."""
+        took = [attempt()]
+        while took[-1] > limit and len(took) < 5:
+            took.append(attempt())
+        self.assertLessEqual(took[-1], limit, took)
+
+    def short(self, conn):
+        """The same session on a connection that says nothing more, with a short timeout."""
+        return self.renew(conn, timeout=SHORT)
 
     def clock(self, ms):
         """Let at least ms go by on the clock of the server: a silent session has to expire."""
-        self.wait_closed(self.connect(timeout=ms), ms)
+        self.connect(timeout=ms).expect_close()
 
     def kept_alive(self, conn, timeout, action, period):
         """Repeat action for longer than the timeout.  Only if this process was never held up
@@ -37,50 +46,62 @@ class Expiry(ServerTest):
             self.assertGreater(max(longest, time.monotonic() - last), timeout / 2000, "it was not alive")
 
     def test_silent_session_dies_between_timeout_and_one_tick_later(self):
-        for timeout in (SHORT, 1000):
+        def attempt(timeout):
             c = self.connect(timeout=timeout)
             before = time.monotonic()
-            c.request(wire.ping())
+            try:
+                c.request(wire.ping())
+            except wire.Closed:                     # it took this process so long to send it
+                return float("inf")
             after = time.monotonic()
-            self.wait_closed(c, timeout)
+            c.expect_close()
             end = time.monotonic()
             self.assertGreaterEqual(end - before, timeout / 1000 - 0.002)
-            self.assertLessEqual(end - after, (timeout + TICK) / 1000 + SLACK)
+            return end - after
+
+        for timeout in (SHORT, 1000):
+            self.in_time(lambda: attempt(timeout), (timeout + TICK) / 1000 + SLACK)
 
     def test_ephemerals_go_and_watches_fire(self):
-        c, watcher, root = self.connect(timeout=1000), self.connect(), self.root
+        c, watcher, root = self.connect(), self.connect(), self.root
         for n in range(3):
             c.create("%s/p%d" % (root, n))
             c.create("%s/p%d/e" % (root, n), flags=EPHEMERAL)
         watcher.exists(root + "/p0/e", watch=True)
+        c = self.short(c)
         self.assertEqual(watcher.event()[:2], (Ev.DELETED, root + "/p0/e"))
         stats = [watcher.exists("%s/p%d" % (root, n)) for n in range(3)]
         self.assertEqual([(s.numChildren, s.cversion) for s in stats], [(0, 2)] * 3)
         self.assertEqual(len({s.pzxid for s in stats}), 1, "one transaction for all of them")
-        self.wait_closed(c, 1000)
+        c.expect_close()
 
     def test_expired_session_cannot_be_renewed(self):
         c = self.connect(timeout=SHORT)
-        self.wait_closed(c)
+        c.expect_close()
         raw = self.raw()
         raw.send_frame(wire.connect_request(sid=c.sid, passwd=c.passwd))
         self.assert_expired(raw)
 
     def test_session_without_connection(self):
         watcher, root = self.connect(), self.root
-        c = self.connect(timeout=SHORT)
-        c.create(root + "/e", flags=EPHEMERAL)
-        c.close()
-        start = time.monotonic()
-        watcher.exists(root + "/e", watch=True)
-        self.assertEqual(watcher.event()[:2], (Ev.DELETED, root + "/e"))
-        self.assertLess(time.monotonic() - start, (SHORT + TICK) / 1000 + SLACK)
+
+        def attempt():
+            c = self.connect()
+            c.create(root + "/e", flags=EPHEMERAL)
+            watcher.exists(root + "/e", watch=True)
+            self.short(c).close()
+            start = time.monotonic()
+            self.assertEqual(watcher.event()[:2], (Ev.DELETED, root + "/e"))
+            return time.monotonic() - start
+        self.in_time(attempt, (SHORT + TICK) / 1000 + SLACK)
 
     def test_many_at_once(self):
-        watcher, root = self.connect(timeout=4000), self.root
+        watcher, root = self.connect(), self.root
         watcher.add_watch(root, wire.PERSISTENT_WATCH)
         for n in range(20):
-            self.connect(timeout=SHORT).create("%s/e%d" % (root, n), flags=EPHEMERAL)
+            c = self.connect()
+            c.create("%s/e%d" % (root, n), flags=EPHEMERAL)
+            self.short(c)
         for _ in range(40):
             self.assertEqual(watcher.event()[:2], (Ev.CHILDREN, root))
         self.assertEqual(watcher.get_children(root), [])
@@ -97,34 +118,41 @@ class Expiry(ServerTest):
 
     def test_authentication_does_not_keep_it_alive(self):
         c = self.connect(timeout=SHORT)
-        deadline = time.monotonic() + (SHORT + TICK) / 1000 + SLACK
+        deadline = time.monotonic() + wire.DEADLINE     # with a touch it would live for ever
         with self.assertRaises(wire.Closed):
             while time.monotonic() < deadline:
                 c.auth("digest", b"a:b")
                 time.sleep(0.05)                    # the rate of the action under test
-        self.assertLess(time.monotonic(), deadline)
 
     def test_renewal_with_a_longer_timeout(self):
-        c, root = self.connect(timeout=SHORT), self.root
+        c, root = self.connect(timeout=2000), self.root
         c.create(root + "/e", flags=EPHEMERAL)
-        longer = self.renew(c, timeout=4000)
-        self.assertEqual(longer.session.timeout, 4000)
-        self.clock(1000)
+        longer = self.renew(c, timeout=30000)
+        self.assertEqual(longer.session.timeout, 30000)
+        self.clock(2500)
         self.assertEqual(longer.get_ephemerals("/"), [root + "/e"])
 
     def test_renewal_with_a_shorter_timeout(self):
-        c = self.connect(timeout=4000)
-        start = time.monotonic()
+        c = self.connect(timeout=60000)
         shorter = self.renew(c, timeout=SHORT)
-        self.wait_closed(shorter)
-        self.assertLess(time.monotonic() - start, 3.9)
+        shorter.expect_close(30)
 
     def test_renewal_is_a_touch(self):
-        c = self.connect(timeout=4000)
-        self.clock(2150)
-        c = self.renew(c, timeout=4000)
-        self.clock(2150)
-        self.assert_usable(c)
+        for _ in range(5):
+            c = self.connect(timeout=4000)
+            touched = [time.monotonic()]
+            try:
+                self.clock(2150)
+                c = self.renew(c, timeout=4000)
+                touched.append(time.monotonic())
+                self.clock(2150)
+                self.assert_usable(c)
+                return
+            except wire.Closed:
+                touched.append(time.monotonic())
+            if max(b - a for a, b in zip(touched, touched[1:])) < 3.9:
+                break                               # nothing held it up for as long as a session may be silent
+        self.fail("a renewed session has expired: %s" % touched)
 
 
 class Close(ServerTest):

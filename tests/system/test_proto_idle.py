@@ -22,11 +22,15 @@ class Unfinished(ServerTest):
         """Sends data, which leaves something to be desired, and sees what the server does meanwhile."""
         sock.sendall(data)
         self.assert_usable(self.connect())
-        before, start = self.cpu_seconds(), time.monotonic()
-        # The time is what is measured here, there is nothing to wait for.
-        time.sleep(WATCHED_SECONDS)
-        used = self.cpu_seconds() - before
-        self.assertLess(used, 0.5 * (time.monotonic() - start))
+        shares = []
+        # Time that the machine was taken away may be counted as the server's once, not always.
+        while not shares or (shares[-1] >= 0.5 and len(shares) < 4):
+            before, start = self.cpu_seconds(), time.monotonic()
+            # The time is what is measured here, there is nothing to wait for.
+            time.sleep(WATCHED_SECONDS)
+            used = self.cpu_seconds() - before
+            shares.append(used / (time.monotonic() - start))
+        self.assertLess(shares[-1], 0.5, shares)
 
     @not_on_java("it is about our own loop")
     def test_before_the_session(self):

@@ -23,9 +23,10 @@ class Case(unittest.TestCase):
         """Polls until condition() is true; returns its value."""
         deadline = time.monotonic() + timeout
         while True:
+            late = time.monotonic() > deadline      # it is looked at once more behind the end of the time
             value = condition()
             if value:
                 return value
-            if time.monotonic() > deadline:
+            if late:
                 self.fail("%s not met within %g s" % (what, timeout))
             time.sleep(0.01)                        # pause of the polling loop

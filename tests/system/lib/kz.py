@@ -18,7 +18,7 @@ RETRY = dict(max_tries=-1, delay=0.02, backoff=1, max_delay=0.1, ignore_expire=T
 class KazooTest(ServerTest):
     def client(self, chroot="", **kw):
         """A started client, stopped at the end of the test."""
-        kw.setdefault("timeout", 10.0)
+        kw.setdefault("timeout", 30.0)              # a connection that is silent for a third of it is given up
         kw.setdefault("connection_retry", dict(RETRY))
         client = KazooClient(hosts="127.0.0.1:%d%s" % (self.server.port, chroot), **kw)
         self.addCleanup(client.close)

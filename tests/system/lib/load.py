@@ -215,7 +215,7 @@ class Writer:
         self.may_be_closed = False
         self.limit = None                           # stop after so many operations
         self.keep = False                           # fill self.done
-        self.patience = wire.DEADLINE               # seconds a reply may take
+        self.patience = 10.0                        # seconds a reply may take
         self.stopping = False
         self.failure = None
 

@@ -24,7 +24,7 @@ from lib.cases import Case
 TARGET = os.environ.get("ZABRA_TEST_TARGET", "zabra")
 ON_JAVA = TARGET == "java"
 START_TIME = 60.0        # seconds a server may take until it serves
-STOP_TIME = 10.0         # seconds it may take to stop after SIGTERM
+STOP_TIME = 30.0         # seconds it may take to stop after SIGTERM
 
 _HERE = os.path.dirname(os.path.abspath(__file__))
 _REPO = os.path.normpath(os.path.join(_HERE, "../../.."))

@@ -16,7 +16,7 @@ import socket
 import struct
 import time
 
-DEADLINE = 10.0          # seconds any single expected frame may take
+DEADLINE = 20.0          # seconds any single expected frame may take
 
 
 # --- constants --------------------------------------------------------------
@@ -384,6 +384,7 @@ class Raw:
     def send_bytes(self, data, piece=None):
         """Send data, optionally cut into pieces of the given size.  If the server has closed,
         it is the next receive that tells."""
+        self.sock.settimeout(DEADLINE)              # not what the last receive left of its time
         try:
             for i in range(0, len(data), piece or len(data)):
                 self.sock.sendall(data[i:i + (piece or len(data))])
