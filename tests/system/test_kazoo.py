@@ -9,7 +9,8 @@ from kazoo.recipe.watchers import ChildrenWatch, DataWatch
 from kazoo.security import (ACL, CREATOR_ALL_ACL, OPEN_ACL_UNSAFE, READ_ACL_UNSAFE, make_acl,
                             make_digest_acl, make_digest_acl_credential)
 
-from lib.kz import KazooTest
+from lib import wire
+from lib.kz import RETRY, KazooTest
 from lib.wire import DEADLINE
 
 
@@ -235,7 +236,13 @@ class Sessions(KazooTest):
         k, root = self.client(), self.root
         state, sid = self.states(k), k.client_id[0]
         k.create(root + "/e", ephemeral=True)
-        self.connect(sid=sid, passwd=k.client_id[1]).end_session()
+        # Sent in one piece: in between kazoo might take its session back.
+        thief, (op, body) = self.raw(), wire.close_session()
+        thief.send_bytes(b"".join(wire.i32(len(p)) + p for p in (
+            wire.connect_request(sid=sid, passwd=k.client_id[1]), wire.i32(1) + wire.i32(op) + body)))
+        self.assertEqual(thief.connect_response().sid, sid)
+        self.assertEqual(len(thief.frame()), 16)
+        thief.expect_close()
         got = [state()]
         while got[-1] != KazooState.CONNECTED:
             got.append(state())
@@ -253,7 +260,7 @@ class Sessions(KazooTest):
         self.assertEqual(k.exists(root + "/e").owner_session_id, ident[0])
 
     def test_server_restart(self):
-        k, root, seen = self.client(timeout=4.0, auth_data=[("digest", "bob:pw")]), self.root, queue.Queue()
+        k, root, seen = self.client(auth_data=[("digest", "bob:pw")]), self.root, queue.Queue()
         k.create(root + "/e", ephemeral=True)
         k.create(root + "/mine", acl=CREATOR_ALL_ACL)
         DataWatch(k, root, lambda data, stat: seen.put(data))
@@ -269,7 +276,8 @@ class Sessions(KazooTest):
             pass
 
     def test_two_clients_of_one_session_after_the_other(self):
-        k, root = self.client(), self.root
+        # The first must not connect again, since it would take the session back.
+        k, root = self.client(connection_retry=dict(RETRY, max_tries=0)), self.root
         k.create(root + "/e", ephemeral=True)
         ident = k.client_id
         again = self.client(client_id=ident)

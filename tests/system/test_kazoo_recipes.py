@@ -1,6 +1,7 @@
 """The recipes of kazoo: coordination as applications really use it."""
 import datetime
 import queue
+import re
 import threading
 import unittest
 
@@ -117,8 +118,9 @@ class Recipes(KazooTest):
         def lead(n):
             leaders.put(n)
             if n == first[0]:
-                stop.wait(DEADLINE)
+                stop.wait()
         first = [0]
+        self.addCleanup(stop.set)
         runs = [self.run_in_thread(elections[0].run, lead, 0)]
         self.assertEqual(leaders.get(timeout=DEADLINE), 0)
         for n in (1, 2):
@@ -210,8 +212,9 @@ class Recipes(KazooTest):
             return barrier.participating
         clients = self.clients(3)
         runs = [self.run_in_thread(work, clients[n], n) for n in range(2)]
-        self.wait_for(lambda: clients[2].exists(root + "/barrier")
-                      and len(clients[2].get_children(root + "/barrier")) == 2)
+        # Both wait for the third: one that had not set its watch yet could miss that the others came and went.
+        self.wait_for(lambda: re.search(r"^%s/barrier/ready\n(\t0x[0-9a-f]+\n){2}" % root, self.server.word("wchp"), re.MULTILINE))
+        self.assertEqual(len(clients[2].get_children(root + "/barrier")), 2)
         self.assertTrue(inside.empty())
         runs.append(self.run_in_thread(work, clients[2], 2))
         self.assertEqual(self.finish(runs), [False] * 3)
@@ -276,7 +279,8 @@ class Recipes(KazooTest):
         self.assertEqual(cache.get_data(root + "/x").data, b"3")
         b.delete(root + "/x/y")
         until((TreeEvent.NODE_REMOVED, root + "/x/y"))
-        self.assertEqual(cache.get_children(root + "/x"), frozenset())
+        # It tells first and forgets the node then.
+        self.wait_for(lambda: cache.get_children(root + "/x") == frozenset())
 
     def test_set_partitioner(self):
         root, items, clients = self.root, set(range(6)), self.clients(2)
@@ -294,7 +298,7 @@ class Recipes(KazooTest):
         def both():
             got = self.finish([self.run_in_thread(settle, p) for p in parts])
             return got if all(p.acquired for p in parts) and not got[0] & got[1] else None
-        got = self.wait_for(both)
+        got = self.wait_for(both, timeout=40)
         self.assertEqual((got[0] | got[1], len(got[0])), (items, 3))
         for part in parts:
             part.finish()
