@@ -15,14 +15,14 @@ from lib.wire import EPHEMERAL
 WRITES = 100000 if FULL else 10000
 EPHEMERALS = 100000 if FULL else 10000
 ZNODES = 1000000 if FULL else 50000
-SYNC_TIME = 300 if FULL else 40
+SYNC_TIME = 300 if FULL else 90
 JAVA = shutil.which("java") and os.path.exists("/usr/share/java/zookeeper.jar")
 WINDOW = 2000            # requests on their way
 
 
 class CatchUp(EnsembleTest):
     def ensemble(self, kinds="zzz", options=None):
-        longer(1500 if FULL else 90)
+        longer(1500 if FULL else 180)
         # A snapshot of a large tree, or a long history and then the load, takes Java longer than the rest of the tests allows for.
         e = super().ensemble(kinds, dict({"initLimit": 240, "syncLimit": 40}, **(options or {})))
         for m in e.members:
@@ -57,10 +57,10 @@ class CatchUp(EnsembleTest):
     def assert_equal(self, e, load=None, shaken=False):
         """Small trees are compared field by field, others by what each transaction says that their digest is."""
         counts = set()
-        last = self.connect(e.leader(), timeout=60000)
+        last = self.connect(e.leader())
         last.create("/compared", flags=wire.SEQUENTIAL)
         for m in e.members:
-            conn = self.connect(m, timeout=60000)
+            conn = self.connect(m)
             conn.sync("/")
             counts.add(m.mntr()["zk_znode_count"])
             conn.end_session()
@@ -82,7 +82,7 @@ class CatchUp(EnsembleTest):
 
     def away(self, kinds, writes):
         e = self.lead_by_3(kinds)
-        conn = self.connect(e[3], timeout=60000)
+        conn = self.connect(e[3])
         conn.create("/over")
         load = self.load(e, 2, members=[e[3]])
         e[1].kill()
@@ -119,7 +119,7 @@ class CatchUp(EnsembleTest):
     def wiped(self, kinds):
         """Gets everything, while others write."""
         e = self.lead_by_3(kinds)
-        conn = self.connect(e[3], timeout=60000)
+        conn = self.connect(e[3])
         self.make(conn, "/big", ZNODES)
         load = self.load(e, 2, members=[e[3]])
         e[1].kill()
@@ -148,10 +148,10 @@ class CatchUp(EnsembleTest):
     def wiped_after_another(self, kinds):
         """The snapshot that was made for the first one serves the second, too; log files have what follows."""
         e = self.lead_by_3(kinds + "Z", {"logWindowBytes": 1000, "snapshotSizeFactor": 0, "snapCount": 10000000})
-        conn = self.connect(e[3], timeout=60000)
+        conn = self.connect(e[3])
         self.make(conn, "/big", ZNODES)
         conn.create("/over")
-        early, late = self.connect(e[3], timeout=60000), self.connect(e[2], timeout=60000)
+        early, late = self.connect(e[3]), self.connect(e[2])
         early.create("/early", flags=EPHEMERAL)
         late.create("/late", flags=EPHEMERAL)
         e[4].kill()
@@ -163,7 +163,7 @@ class CatchUp(EnsembleTest):
         load.start()
         self.many(conn, [wire.set_data("/over", b"%d" % n) for n in range(2000)])
         early.end_session()
-        early = self.connect(e[2], timeout=60000)
+        early = self.connect(e[2])
         early.create("/early", flags=EPHEMERAL)
         e[1].kill()
         e[1].wipe()
@@ -197,7 +197,7 @@ class CatchUp(EnsembleTest):
     def test_the_end_of_a_large_session_before_a_follower_of_java(self):
         """The list of its ephemerals is one transaction, which Java's servers must be able to read, and read back."""
         e = self.lead_by_3("jzz")
-        owner, other = self.connect(e[3], timeout=60000), self.connect(e[1], timeout=60000)
+        owner, other = self.connect(e[3]), self.connect(e[1])
         owner.create("/eph")
         self.many(owner, [wire.create("/eph/%07d" % n, b"", flags=EPHEMERAL) for n in range(EPHEMERALS)])
         other.sync("/")

@@ -22,11 +22,14 @@ from lib.wire import DEADLINE
 
 FULL = bool(os.environ.get("ZABRA_TEST_FULL"))
 SEED = int(os.environ.get("ZABRA_TEST_SEED", "1"))
-OUTAGE_TIME = 30.0       # seconds within which a client must find a member that serves
-LOOK_TIME = 3.0          # seconds that one look at a member may take
+OUTAGE_TIME = 45.0       # seconds within which a client must find a member that serves
+LOOK_TIME = DEADLINE     # seconds that one look at a member may take
+WAIT_TIME = 30.0         # seconds until what a test waits for must be so
+SESSION_TIME = 600000    # ms of sessions that must not end by themselves while a test goes on
 
+# A machine that stands still for some seconds is no reason to give anybody up: a test that waits for that has a shorter syncLimit.
 OPTIONS = {
-    "tickTime": 500, "initLimit": 20, "syncLimit": 6, "minSessionTimeout": 500, "maxSessionTimeout": 120000,
+    "tickTime": 500, "initLimit": 20, "syncLimit": 16, "minSessionTimeout": 500, "maxSessionTimeout": SESSION_TIME,
     "extendedTypesEnabled": "true", "preAllocSize": 64, "maxClientCnxns": 0,
     "DigestAuthenticationProvider.superDigest": store.SUPER,
 }
@@ -280,14 +283,16 @@ class Hurried(wire.Conn):
 
 class Roamer(Writer):
     """Renews its session at another member when the connection is lost, finds out what has become of the unanswered
-    operations, and goes on. It never goes back behind what it has seen."""
+    operations, and goes on. It never goes back behind what it has seen.
 
-    def __init__(self, ensemble, root, seed=0, members=None, **kw):
-        kw.setdefault("timeout", 60000)
+    patience: seconds that a reply may take before it asks elsewhere. With members of its own there is nobody else to ask."""
+
+    def __init__(self, ensemble, root, seed=0, members=None, patience=None, **kw):
+        kw.setdefault("timeout", SESSION_TIME)
         super().__init__(None, root, seed, closes=0, **kw)
         self.ensemble, self.rng = ensemble, random.Random(seed)
         self.members = members or ensemble.members
-        self.patience = 6.0
+        self.patience = patience or (20.0 if members else 6.0)
         self.outages, self.longest = 0, 0.0
         self.at = None
 
@@ -301,6 +306,8 @@ class Roamer(Writer):
                                last_zxid=self.zxid)
                 assert conn.sid, "%s: session %#x is gone, says %r" % (self.root, self.sid or 0, self.at)
                 conn.sync("/")
+                if self.at.java:
+                    self.fence(conn)
                 self.settle(conn)
                 break
             except (wire.Closed, wire.Timeout, OSError):
@@ -315,6 +322,11 @@ class Roamer(Writer):
                 raise
         self.longest = max(self.longest, time.monotonic() - begin)
         self.conn, self.sid, self.passwd = conn, conn.sid, conn.passwd
+
+    def fence(self, conn):
+        """What was sent through another member is in the tree, or never will be: a sync at a leader of Java's waits for nothing,
+        but a write is answered behind all that have been proposed before it, even one that fails."""
+        assert conn.request(wire.delete(self.root + "/none")).err == wire.Err.NO_NODE
 
     def body(self):
         try:
@@ -384,6 +396,7 @@ class EnsembleTest(Case):
         return load
 
     def connect(self, member, **kw):
+        kw.setdefault("timeout", SESSION_TIME)
         conn = wire.Conn(member.addr, **kw)
         self.addCleanup(conn.close)
         return conn
@@ -404,8 +417,11 @@ class EnsembleTest(Case):
         client = KazooClient(hosts=ensemble.hosts(members), **kw)
         self.addCleanup(client.close)
         self.addCleanup(client.stop)
-        client.start(DEADLINE)
+        client.start(WAIT_TIME)
         return client
+
+    def wait_for(self, condition, timeout=WAIT_TIME, what="condition"):
+        return super().wait_for(condition, timeout, what)
 
     def wait_until_logged(self, *members):
         """Until each has something in its log: its tree may have that earlier. With nothing it would come back for a snapshot."""
