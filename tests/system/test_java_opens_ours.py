@@ -13,6 +13,7 @@ from lib.wire import ALL, CONTAINER, EPHEMERAL, EPHEMERAL_SEQUENTIAL, READ, SEQU
 
 SEED = int(os.environ.get("ZABRA_TEST_SEED", random.SystemRandom().randrange(10**6)))
 NO_JAVA = shutil.which("java") is None or not os.path.exists("/usr/share/java/zookeeper.jar")
+LONG = 600000            # ms: the timeout of a session that nobody keeps alive while servers work, stop and start
 LARGEST = 2 * 1048575    # bytes of a transaction that a Java server with default options reads
 
 
@@ -92,6 +93,10 @@ class JavaTest(DirTest):
     options = {"authProvider.1": "org.apache.zookeeper.server.auth.SASLAuthenticationProvider",
                "authProvider.2": "org.apache.zookeeper.server.auth.X509AuthenticationProvider"}
 
+    def setUp(self):
+        super().setUp()
+        longer(240)
+
     def java(self, options=None, data=None):
         options = dict({"authProvider.1": None, "authProvider.2": None, "snapCount": 100000}, **(options or {}))
         return super().java(options, data)
@@ -124,7 +129,7 @@ class JavaTest(DirTest):
 
     def and_back(self, java, tree, live):
         """Java goes on, and zabra opens what it leaves."""
-        conn = self.connect(java, sid=live.sid, passwd=live.passwd, timeout=60000)
+        conn = self.connect(java, sid=live.sid, passwd=live.passwd, timeout=LONG)
         self.assertEqual(conn.sid, live.sid)
         conn.auth("digest", b"super:super")
         conn.create("/by-java", b"j")
@@ -139,7 +144,7 @@ class JavaTest(DirTest):
         server.start()
         self.assert_same_tree(after, store.read_all(server.addr), "back in zabra")
         self.assertEqual(server.mntr()["zk_digest_mismatches_count"], "0")
-        again = self.connect(server, sid=live.sid, passwd=live.passwd, timeout=60000)
+        again = self.connect(server, sid=live.sid, passwd=live.passwd, timeout=LONG)
         self.assertEqual(again.sid, live.sid)
         again.end_session()
         server.stop()
@@ -157,7 +162,7 @@ class Kinds(JavaTest):
     def everything(self, crash, snapshots=0, **options):
         server = self.zabra(options)
         server.start()
-        live = self.connect(server, timeout=60000)
+        live = self.connect(server, timeout=LONG)
         conn = self.connect(server, timeout=60000)
         conn.auth("digest", b"super:super")
         every_kind(conn, live)
@@ -197,7 +202,7 @@ class Kinds(JavaTest):
         """Options that leave something out: what is left out, Java must not miss."""
         server = self.zabra(dict(left_out, snapCount=20))
         server.start()
-        live = self.connect(server, timeout=60000)
+        live = self.connect(server, timeout=LONG)
         live.create("/e", b"live", flags=EPHEMERAL)
         for n in range(60):
             live.create("/n%d" % n, b"x")
@@ -249,7 +254,7 @@ class Kinds(JavaTest):
         """Containers and TTL nodes that the server deleted by itself."""
         server = self.zabra({"znode.container.checkIntervalMs": 50})
         server.start()
-        live = self.connect(server, timeout=60000)
+        live = self.connect(server, timeout=LONG)
         for n in range(3):
             live.create_container("/c%d" % n)
             live.create("/c%d/child" % n)
@@ -267,7 +272,7 @@ class Kinds(JavaTest):
         """A directory of Java's, after zabra went on in it, opened by Java."""
         server = self.zabra({"snapCount": 5}, os.path.join(FIXTURES, "a-standalone", "data"))
         server.start()
-        live = self.connect(server, timeout=60000)
+        live = self.connect(server, timeout=LONG)
         live.create("/new", flags=EPHEMERAL)
         for n in range(10):
             live.create("/more%d" % n)
@@ -280,14 +285,13 @@ class UnderLoad(JavaTest):
     def test_snapshots_of_a_changing_tree(self):
         """Snapshots taken under creates, deletes, setACLs and the ends of sessions with ephemerals, then
         kill -9.  Each is the tree at its zxid; Java loads the newest and replays the rest."""
-        longer(120)
         server = self.zabra({"snapCount": 700})
         server.start()
         base = self.connect(server, timeout=60000)
         base.create("/base")
         for n in range(0, 12000, 500):
             base.multi(*[wire.create("/base/%d" % i, bytes(60)) for i in range(n, n + 500)])
-        live = self.connect(server, timeout=60000)
+        live = self.connect(server, timeout=LONG)
         live.create("/live", flags=EPHEMERAL)
         load = Load(server.addr, 4, SEED, most=60, closes=0.02)
         load.start()
@@ -320,10 +324,9 @@ class UnderLoad(JavaTest):
 
     def test_a_session_with_100000_ephemerals(self):
         """The transaction that closes it must not be larger than what Java reads."""
-        longer(120)
         server = self.zabra({"snapCount": 1000000, "preAllocSize": 4096})
         server.start()
-        owner, other = self.connect(server, timeout=60000), self.connect(server, timeout=60000)
+        owner, other = self.connect(server, timeout=LONG), self.connect(server, timeout=LONG)
         other.create("/e")
         prefix = "/e/" + "x" * 51
         for n in range(0, 100000, 2000):

@@ -15,7 +15,7 @@ from lib.server import _free_port
 from lib.wire import EPHEMERAL
 
 BAD_CONFIG, DATA_DIR = 2, 3      # exit codes
-RUN_TIME = 10
+RUN_TIME = 40
 
 # What Debian installs as /etc/zookeeper/conf/zoo.cfg, without most of its comments.
 DEBIAN = """\

@@ -85,15 +85,15 @@ class LastReply(DirTest):
     def test_of_a_session_is_sent_before_the_close(self):
         c = self.connect(self.server)
         xid = c.send(wire.close_session())
-        reply = c.reply(timeout=2)
+        reply = c.reply()
         self.assertEqual((reply.xid, reply.err), (xid, 0))
-        c.expect_close(timeout=2)
+        c.expect_close()
 
     def test_of_a_word_is_sent_before_the_close(self):
         raw = wire.Raw(self.server.addr)
         self.addCleanup(raw.close)
         raw.send_bytes(b"ruok")
-        self.assertEqual(raw.rest(timeout=2), b"imok")
+        self.assertEqual(raw.rest(), b"imok")
 
 
 class Kills(DirTest):

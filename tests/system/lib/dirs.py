@@ -12,7 +12,7 @@ from lib.server import ON_JAVA, JavaServer, ZabraServer
 
 HERE = os.path.dirname(os.path.abspath(__file__))
 FIXTURES = os.path.normpath(os.path.join(HERE, "../../data/java-3.8.0"))
-EXIT_TIME = 20.0         # seconds within which a server that cannot go on must have ended
+EXIT_TIME = 40.0         # seconds within which a server that cannot go on must have ended
 
 # Small files, all node kinds, no reaper, and a way to see everything.
 OPTIONS = {

@@ -354,7 +354,7 @@ class Load:
         for t in self.threads:
             t.start()
 
-    def join(self, timeout=30):
+    def join(self, timeout=50):
         deadline = time.monotonic() + timeout
         for t in self.threads:
             t.join(max(0, deadline - time.monotonic()))

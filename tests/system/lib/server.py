@@ -64,8 +64,11 @@ def free_ports(offsets):
                 token.close()
 
 
+_LIBC = ctypes.CDLL(None)                           # found here: between fork and exec no library must be looked for
+
+
 def _die_with_parent():
-    ctypes.CDLL(None).prctl(1, signal.SIGKILL)      # PR_SET_PDEATHSIG
+    _LIBC.prctl(1, signal.SIGKILL)                  # PR_SET_PDEATHSIG
 
 
 class Server:
