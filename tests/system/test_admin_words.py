@@ -64,6 +64,8 @@ class Transport(WordTest):
 
 
 class Answers(WordTest):
+    options = {"maxSessionTimeout": None}
+
     def test_ruok(self):
         self.assertEqual(self.word("ruok"), "imok")
 
@@ -135,7 +137,7 @@ class Answers(WordTest):
         self.assertTrue(text.endswith("\n\n"))
         line, = [t for t in text.splitlines() if ":%d[" % port in t]
         self.assertRegex(line, (
-            r"^ /127\.0\.0\.1:%d\[1\]\(queued=\d,recved=2,sent=[12],sid=%#x,lop=CREA,est=\d{13},to=30000,"
+            r"^ /127\.0\.0\.1:%d\[1\]\(queued=\d,recved=2,sent=[12],sid=%#x,lop=CREA,est=\d{13},to=40000,"
             r"lcxid=0x1,lzxid=0x[0-9a-f]+,lresp=\d+,llat=\d+,minlat=\d+,avglat=\d+,maxlat=\d+\)$")
             % (port, c.sid))
 

@@ -260,7 +260,7 @@ class Sessions(KazooTest):
         self.assertEqual(k.exists(root + "/e").owner_session_id, ident[0])
 
     def test_server_restart(self):
-        k, root, seen = self.client(auth_data=[("digest", "bob:pw")]), self.root, queue.Queue()
+        k, root, seen = self.client(timeout=8.0, auth_data=[("digest", "bob:pw")]), self.root, queue.Queue()
         k.create(root + "/e", ephemeral=True)
         k.create(root + "/mine", acl=CREATOR_ALL_ACL)
         DataWatch(k, root, lambda data, stat: seen.put(data))

@@ -144,7 +144,7 @@ class Connect(ServerTest):
 
 
 class Negotiation(ServerTest):
-    options = {"tickTime": 1000}
+    options = {"tickTime": 1000, "maxSessionTimeout": None}
 
     def test_clamped_to_2_and_20_ticks(self):
         for wanted, given in ((0, 2000), (-5, 2000), (-2 ** 31, 2000), (1999, 2000), (2000, 2000),

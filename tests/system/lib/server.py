@@ -24,6 +24,7 @@ from lib.cases import Case
 TARGET = os.environ.get("ZABRA_TEST_TARGET", "zabra")
 ON_JAVA = TARGET == "java"
 START_TIME = 60.0        # seconds a server may take until it serves
+LONG = 600000            # ms, of sessions that are not to expire
 STOP_TIME = 30.0         # seconds it may take to stop after SIGTERM
 
 _HERE = os.path.dirname(os.path.abspath(__file__))
@@ -263,7 +264,7 @@ class ServerTest(Case):
 
     @classmethod
     def setUpClass(cls):
-        cls.server = new_server(cls.options)
+        cls.server = new_server(dict({"maxSessionTimeout": LONG}, **cls.options))
         try:
             cls.server.start()
         except BaseException:
@@ -284,7 +285,9 @@ class ServerTest(Case):
     # -- connections --------------------------------------------------------------
 
     def connect(self, **kw):
-        """A connection with a session; closed when the test ends."""
+        """A connection with a session; closed when the test ends.  The session outlives the class, because the end of one
+        that was left behind would take a zxid in the middle of another test."""
+        kw.setdefault("timeout", LONG)
         conn = wire.Conn(self.server.addr, **kw)
         self.addCleanup(conn.close)
         return conn
