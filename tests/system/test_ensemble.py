@@ -211,7 +211,7 @@ class Dying(EnsembleTest):
 
     def test_members_that_were_away_get_the_log_files(self):
         """They have missed more than the leader has in memory; no snapshot is sent, and writes go on."""
-        longer(90)
+        longer(180)
         # However large they are by then.
         e = self.ensemble("zzzZ", {"logWindowBytes": 1000, "snapshotSizeFactor": 0})
         leader = e.start()
@@ -253,7 +253,7 @@ class Dying(EnsembleTest):
             self.assert_same_trees(e, load)
 
     def test_a_large_tree_goes_to_a_wiped_member(self):
-        longer(120)
+        longer(240)
         e = self.ensemble("zzz")
         leader = e.start()
         conn = self.connect(leader)

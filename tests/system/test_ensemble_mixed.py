@@ -38,7 +38,7 @@ class MixedTest(EnsembleTest):
     def one_by_one(self, mixes, function, *args):
         for kinds in mixes:
             with self.subTest(kinds):
-                longer(200 if not FULL else 900)
+                longer(300 if not FULL else 900)
                 before = len(self._ensembles)
                 function(kinds, *args)
                 while len(self._ensembles) > before:    # before the next one, to save memory
@@ -311,7 +311,7 @@ class Losses(MixedTest):
 
     def test_snapshots_of_a_changing_tree(self):
         """A Java leader sends its tree while sessions with ephemerals come and go: it is that of no one moment."""
-        longer(90)
+        longer(240)
         e = self.lead_by_3("zjj")
         base = self.connect(e[3])
         base.create("/big")
@@ -450,7 +450,7 @@ class Reconfigurations(MixedTest):
 class Migration(MixedTest):
     def test_rolling_migration_and_back(self):
         """One server after the other, the leader last, under load; then the way back."""
-        longer(150)
+        longer(300)
         e = self.ensemble("jjj", {"tickTime": 1000})
         leader = e.start()
         load = self.load(e, 4)
