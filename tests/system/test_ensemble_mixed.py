@@ -218,8 +218,9 @@ class Words(MixedTest):
         for ours, theirs in ((e[1], e[2]), (e[4], e[5])):
             self.assertEqual(self.keys(theirs) - self.keys(ours), set())
             self.assertEqual(self.shape(ours.word("conf")), self.shape(theirs.word("conf")))
+            # Of those that have woken a Java member (see Waking) each ends by itself.
+            self.wait_for(lambda: "\nGlobal Sessions(10):\n0x" in self.sessions(ours), what="ten sessions")
             self.wait_for(lambda: self.sessions(ours) == self.sessions(theirs), what="the same sessions")
-            self.assertIn("\nGlobal Sessions(10):\n0x", self.sessions(ours))
             self.assertEqual(ours.fields().keys(), theirs.fields().keys())
         e = self.lead_by_3("jjz", {"leader.ackLoggingFrequency": 1})
         self.connect(e[1]).create("/x", b"x")
