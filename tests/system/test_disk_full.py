@@ -130,7 +130,7 @@ class DiskFull(DirTest):
             else:
                 self.assertEqual(err, Err.QUOTA_EXCEEDED)
             return err and all(w.refusals for w in load.writers)
-        self.wait_for(full, FULL_TIME, "refusal of all")
+        self.wait_for(full, 3 * FULL_TIME, "refusal of all")
         self.assertEqual(big.get_data(paths[-1])[1].dataLength, 200000)
         load.stop()
         server.kill()

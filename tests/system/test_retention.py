@@ -2,7 +2,7 @@
 import os
 
 from lib import store, wire
-from lib.dirs import DirTest
+from lib.dirs import DirTest, longer
 
 
 def names(server, prefix):
@@ -11,6 +11,10 @@ def names(server, prefix):
 
 class Retention(DirTest):
     options = {"snapCount": 10}
+
+    def setUp(self):
+        super().setUp()
+        longer(240)                                 # a hundred writes one after the other, on a slow disk
 
     def work(self, server, rounds=10):
         """At least so many snapshots, each finished before the next one begins, and the logs for them."""

@@ -46,6 +46,10 @@ class Traced(DirTest):
 
 
 class Order(Traced):
+    def setUp(self):
+        super().setUp()
+        longer(300)
+
     def test_sync_before_reply(self):
         checker = self.violations()
         self.assertEqual(checker.violations, [])
