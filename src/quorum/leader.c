@@ -9,6 +9,7 @@
 
 #include "base/mem.h"
 #include "quorum/quorum_internal.h"
+#include "quorum/snapwaits.h"
 #include "server/history.h"
 #include "store/logfeed.h"
 #include "store/snapscan.h"
@@ -28,6 +29,8 @@
 /* A leader that leaves because of its disk lets the others elect one of theirs, and does not do so again for a while. */
 #define HAND_OVER_REST_MS 2000
 #define HAND_OVER_INTERVAL_MS 60000
+/* A learner that has waited in vain comes back within this time, and initLimit again. */
+#define COME_BACK_MS 60000
 
 enum member_state {
     MEMBER_HELLO,      /* nothing was heard yet */
@@ -127,6 +130,7 @@ struct leader {
 
     /* synchronisation and broadcast */
     zxid_t logs_lack; /* something is missing in the log files behind this one: who is not past it gets a snapshot */
+    struct snapwaits snapwaits;
     uint64_t snap_unreadable, snap_alone; /* snapshots_noted: cannot be sent; the log files behind it do not do */
     struct voter_set new_leader;
     bool serving;
@@ -499,9 +503,14 @@ static void send_decision(struct member *m, int32_t type, zxid_t zxid, zxid_t af
 static void begin_snapshot(struct member *m, zxid_t oldest) {
     if (!admit_sync(m, SYNC_SNAP))
         return;
+    const struct server *s = server_of(m->leader);
+    int64_t patience_ms = 2 * quorum_ticks_ms(m->leader->q, s->config->init_limit_ticks) + COME_BACK_MS;
+    struct snapwait *w = snapwaits_begin(&m->leader->snapwaits, m->sid, s->last_applied, s->now.mono, patience_ms * 1000);
+    if (m->in_doubt && w->oldest == -1)
+        w->oldest = oldest;
     m->state = MEMBER_SNAP_WAIT;
-    m->snap_zxid = oldest;
-    m->snap_asked = server_of(m->leader)->last_applied;
+    m->snap_zxid = m->in_doubt ? w->oldest : oldest;
+    m->snap_asked = w->asked;
     try_snapshot(m);
 }
 
@@ -991,6 +1000,7 @@ static void newleader_acked(struct member *m) {
     struct leader *l = m->leader;
     m->state = MEMBER_SYNCED;
     m->sync = SYNC_NONE;
+    snapwaits_end(&l->snapwaits, m->sid);
     hear(m);
     m->lag_since = now_of(l).mono;
     if (l->serving)
@@ -1309,6 +1319,7 @@ struct leader *leader_new(struct quorum *q) {
     l->next_origin = OWNER_SELF + 1;
     list_init(&l->members);
     list_init(&l->syncs);
+    snapwaits_init(&l->snapwaits);
     l->began = q->s->now.mono;
     l->setup_deadline = mono_add_ms(q->s->now.mono, quorum_ticks_ms(q, q->s->config->init_limit_ticks));
     l->next_ping = mono_add_ms(q->s->now.mono, q->s->config->tick_time_ms / 2);
@@ -1332,6 +1343,7 @@ void leader_free(struct leader *l) {
         }
         mem_free(p);
     }
+    snapwaits_free(&l->snapwaits);
     buf_free(&l->packet);
     mem_free(l);
 }

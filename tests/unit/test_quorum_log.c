@@ -880,6 +880,40 @@ START_TEST(snapshot_that_was_made_for_it) {
 }
 END_TEST
 
+/* A learner without its history gives up before the snapshot for it is there. What is as new as its first attempt will do for the
+ * next ones: what it acknowledges counts only once it has the history again. After that, or much later, it may be another loss. */
+START_TEST(i15_snapshot_that_is_there_at_the_next_attempt) {
+    struct testclient *c = lead_with_short_window(NULL);
+    struct server *s = server_at(LEADER);
+    write_many(c, 60, 10);
+    zxid_t zxid = last_zxid();
+    e->servers[LEADER]->hold_jobs = true;
+    learner_joins(0);
+    for (int ms = 0; ms < 1000 && !snapshotter_busy(s); ms++)
+        run(1);
+    ck_assert(snapshotter_busy(s));
+    testpeer_hang_up(q);
+    write_many(c, 60, LARGE);
+    e->servers[LEADER]->hold_jobs = false;
+    for (int i = 0; i < 2; i++) {
+        learner_joins(0);
+        expect_snapshot_of(zxid);
+    }
+    ack(q, Z(1, 0));
+    testpeer_expect(q, PACKET_UPTODATE);
+    for (int i = 0; i < 2; i++) {
+        testpeer_hang_up(q);
+        write_many(c, 60, 10);
+        for (int seconds = 0; seconds < i * 150; seconds++) {
+            ack(p, s->last_prepared); /* the client's session ends meanwhile */
+            ping_for(1, last_zxid());
+        }
+        learner_joins(0);
+        expect_snapshot_of(last_zxid());
+    }
+}
+END_TEST
+
 /* It would be without the rest for a while, and others may have committed that because it has it. */
 START_TEST(i15_snapshot_before_what_the_learner_has) {
     struct testclient *c = lead_with_short_window(OPTIONS("snapshotSizeFactor", "0"));
@@ -1111,8 +1145,9 @@ int main(void) {
         window_runs_away_from_a_snapshot, learner_goes_while_its_logs_are_read, errors_of_the_disk);
     ADD_ENSEMBLE(suite, "snapshot", snapshot_logs_and_window_are_one_history, snapshot_where_the_window_begins,
         snapshot_at_the_end_of_an_epoch, snapshot_that_is_too_old, snapshot_that_was_made_for_it,
-        i15_snapshot_before_what_the_learner_has, i15_snapshot_for_a_history_that_parts, i12_logs_behind_the_snapshot_lack_something,
-        i12_damage_far_behind_the_snapshot, snapshot_that_cannot_be_read, nothing_is_purged_that_is_being_sent,
+        i15_snapshot_before_what_the_learner_has, i15_snapshot_that_is_there_at_the_next_attempt,
+        i15_snapshot_for_a_history_that_parts, i12_logs_behind_the_snapshot_lack_something, i12_damage_far_behind_the_snapshot,
+        snapshot_that_cannot_be_read, nothing_is_purged_that_is_being_sent,
         what_is_being_sent_goes_when_space_is_short, newcomer_goes_while_its_snapshot_is_chosen_or_sent);
     return run_suite(suite);
 }
