@@ -228,12 +228,12 @@ static void arm_timer(struct net *net, struct monotime wake, struct now now) {
 }
 
 /* When time is up nobody outside is waited for any more, nor is what is not logged yet. What other threads do for the server
- * is: they would write into what is freed, and ending them takes as long. */
+ * is: somebody has to take it back, and ending them takes as long. */
 static bool stopped(struct net *net, struct now now) {
     struct server *s = net->server;
     if (net->stop_asked && !net->stop_late && mono_diff_us(now.mono, net->stop_deadline) > 0) {
         net->stop_late = true;
-        log_warn("stopping takes too long; connections that are left are cut");
+        log_warn("stopping takes too long: connections and what is not logged are given up");
         server_hurry(s);
     }
     if (s->state == SERVER_FAILED)

@@ -500,16 +500,16 @@ static void send_decision(struct member *m, int32_t type, zxid_t zxid, zxid_t af
     begin_feed(m, after);
 }
 
-static void begin_snapshot(struct member *m, zxid_t oldest) {
+/* had: what the learner has in common with us, as far as it knows. */
+static void begin_snapshot(struct member *m, zxid_t had) {
     if (!admit_sync(m, SYNC_SNAP))
         return;
     const struct server *s = server_of(m->leader);
     int64_t patience_ms = 2 * quorum_ticks_ms(m->leader->q, s->config->init_limit_ticks) + COME_BACK_MS;
-    struct snapwait *w = snapwaits_begin(&m->leader->snapwaits, m->sid, s->last_applied, s->now.mono, patience_ms * 1000);
-    if (m->in_doubt && w->oldest == -1)
-        w->oldest = oldest;
+    struct snapwait attempt = {.sid = m->sid, .last = s->now.mono, .asked = s->last_applied, .oldest = last_committed(s)};
+    const struct snapwait *w = snapwaits_begin(&m->leader->snapwaits, &attempt, patience_ms * 1000);
     m->state = MEMBER_SNAP_WAIT;
-    m->snap_zxid = m->in_doubt ? w->oldest : oldest;
+    m->snap_zxid = m->in_doubt ? w->oldest : had;
     m->snap_asked = w->asked;
     try_snapshot(m);
 }
@@ -538,7 +538,7 @@ static void synchronise(struct member *m) {
         return;
     }
     /* It loses all behind the snapshot until it gets that again: nothing of it may be committed. */
-    begin_snapshot(m, m->in_doubt ? last : common >= 0 ? common : peer);
+    begin_snapshot(m, common >= 0 ? common : peer);
 }
 
 /* ------------------------------------------------------------------ sending from the log files */

@@ -29,9 +29,9 @@ static struct snapwait *find(struct snapwaits *w, int64_t sid) {
     return NULL;
 }
 
-struct snapwait *snapwaits_begin(struct snapwaits *w, int64_t sid, zxid_t applied, struct monotime now, int64_t patience_us) {
-    struct snapwait *one = find(w, sid);
-    if (one != NULL && mono_diff_us(now, one->last) > patience_us) {
+const struct snapwait *snapwaits_begin(struct snapwaits *w, const struct snapwait *attempt, int64_t patience_us) {
+    struct snapwait *one = find(w, attempt->sid);
+    if (one != NULL && mono_diff_us(attempt->last, one->last) > patience_us) {
         forget(w, one);
         one = NULL;
     }
@@ -39,13 +39,11 @@ struct snapwait *snapwaits_begin(struct snapwaits *w, int64_t sid, zxid_t applie
         if (w->count == LEARNERS_MAX)
             forget(w, LIST_FIRST(&w->learners, struct snapwait, link));
         one = mem_calloc(1, sizeof *one);
-        one->sid = sid;
-        one->asked = applied;
-        one->oldest = -1;
+        *one = *attempt;
         list_push(&w->learners, &one->link);
         w->count++;
     }
-    one->last = now;
+    one->last = attempt->last;
     return one;
 }
 

@@ -17,14 +17,14 @@ struct snapwait {
     int64_t sid;
     struct monotime last; /* attempt */
     zxid_t asked; /* the last transaction applied at its first attempt */
-    zxid_t oldest; /* what a snapshot must have for it when it does not know what it had; -1 = it has known until now */
+    zxid_t oldest; /* the last one committed then: enough for whoever does not know what it had */
 };
 
 void snapwaits_init(struct snapwaits *w);
 void snapwaits_free(struct snapwaits *w);
 /* This learner asks for a snapshot, for the first time or again; patience: so long after its last attempt it counts as the first.
  * The result is valid until the next call. */
-struct snapwait *snapwaits_begin(struct snapwaits *w, int64_t sid, zxid_t applied, struct monotime now, int64_t patience_us);
+const struct snapwait *snapwaits_begin(struct snapwaits *w, const struct snapwait *attempt, int64_t patience_us);
 /* It has been brought up to date, and acknowledges from now on what later attempts must not lose. */
 void snapwaits_end(struct snapwaits *w, int64_t sid);
 

@@ -151,7 +151,7 @@ void server_stop(struct server *s, struct now now);
 bool server_idle(const struct server *s);
 /* The stop takes too long: a snapshot that is being made is given up. */
 void server_hurry(struct server *s);
-/* No job and no command of the server's is with another thread: before that it must not be freed. (A batch may be.) */
+/* No job and no command of the server's is with another thread: its parts are freed only then. (A batch may be.) */
 bool server_at_rest(const struct server *s);
 
 /* ------------------------------------------------------------------ events */

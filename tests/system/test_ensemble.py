@@ -276,7 +276,6 @@ class Dying(EnsembleTest):
 
     def test_what_only_the_dead_leader_had(self):
         """Proposals that no follower got are cut from its log when it comes back."""
-        longer(120)
         e = self.ensemble("zzz")
         for _ in range(KILLS):
             leader = e.start()
@@ -375,7 +374,6 @@ class Clients(EnsembleTest):
 class Stalling(EnsembleTest):
     def test_a_leader_that_stands_still(self):
         """The others elect another one in syncLimit and a bit; what it acknowledges afterwards is true."""
-        longer(120)
         limit, gaps = 5.0, []
         e = self.ensemble("zzz", {"syncLimit": int(limit / 0.5)})
         leader = e.start()
@@ -415,7 +413,6 @@ class Stalling(EnsembleTest):
 
     def test_a_follower_that_stands_still(self):
         """Is dropped and comes back; the others go on."""
-        longer(120)
         # The window has all that is written until then, or it would get a snapshot.
         e = self.ensemble("zzz", {"syncLimit": 10, "logWindowBytes": 512 << 20})
         leader = e.start()

@@ -36,7 +36,6 @@ def tearDownModule():
 class NetTest(EnsembleTest):
     def setUp(self):
         net.heal()
-        longer(120)
 
     def ensemble(self, kinds="zzz", options=None):
         return super().ensemble(kinds, dict(OPTIONS, **(options or {})), net)

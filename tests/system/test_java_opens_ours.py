@@ -9,11 +9,11 @@ import unittest
 from lib import store, wire
 from lib.dirs import FIXTURES, DirTest, longer
 from lib.load import Load
+from lib.server import LONG
 from lib.wire import ALL, CONTAINER, EPHEMERAL, EPHEMERAL_SEQUENTIAL, READ, SEQUENTIAL, TTL_SEQUENTIAL, WRITE
 
 SEED = int(os.environ.get("ZABRA_TEST_SEED", random.SystemRandom().randrange(10**6)))
 NO_JAVA = shutil.which("java") is None or not os.path.exists("/usr/share/java/zookeeper.jar")
-LONG = 600000            # ms: the timeout of a session that nobody keeps alive while servers work, stop and start
 LARGEST = 2 * 1048575    # bytes of a transaction that a Java server with default options reads
 
 

@@ -78,9 +78,11 @@ class Sessionless(ServerTest):
 
     def test_connections_with_a_session_stay(self):
         def connected():
+            start = time.monotonic()
             try:
                 return self.connect()
             except wire.Closed:                     # held up before it had sent its request
+                self.assertGreater(time.monotonic() - start, 0.29)
                 return None
         c = self.wait_for(connected)
         self.raw().expect_close()

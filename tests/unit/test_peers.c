@@ -797,7 +797,8 @@ START_TEST(a_failure_at_once_is_told_later) {
 }
 END_TEST
 
-START_TEST(a_dial_without_an_answer_ends_in_time) {
+/* Returns how long it took. */
+static int64_t dial_in_vain(void) {
     struct world *w = world_new();
     struct end e = new_end(w), cancelled = new_end(w);
     struct hole h = hole_new();
@@ -807,11 +808,21 @@ START_TEST(a_dial_without_an_answer_ends_in_time) {
     dial_to(&cancelled, &address, 1, 100);
     end_close(&cancelled);
     run_until(w, e.closed);
-    ck_assert_int_ge(now_ms() - begin, 290);
+    int64_t took = now_ms() - begin;
     ck_assert_str_eq(e.reason, "no connection within 300 ms");
     ck_assert(!cancelled.closed);
     hole_close(&h);
     world_free(w);
+    return took;
+}
+
+/* The machine may stand still during some of them. */
+START_TEST(a_dial_without_an_answer_ends_in_time) {
+    int64_t least = INT64_MAX;
+    for (int i = 0; i < 5 && least > 1000; i++)
+        least = i64_min(least, dial_in_vain());
+    ck_assert_int_ge(least, 290);
+    ck_assert_int_le(least, 1000);
 }
 END_TEST
 

@@ -914,6 +914,27 @@ START_TEST(i15_snapshot_that_is_there_at_the_next_attempt) {
 }
 END_TEST
 
+/* The same for one that has lost all: its first attempt, before it has promised this epoch, says so without a doubt. */
+START_TEST(i15_snapshot_that_a_newcomer_has_waited_for) {
+    struct testclient *c = lead_with_short_window(NULL);
+    struct server *s = server_at(LEADER);
+    write_many(c, 60, LARGE);
+    zxid_t zxid = last_zxid();
+    e->servers[LEADER]->hold_jobs = true;
+    newcomer_joins();
+    for (int ms = 0; ms < 1000 && !snapshotter_busy(s); ms++) {
+        testserver_do_job(e->servers[LEADER]);
+        run(1);
+    }
+    ck_assert(snapshotter_busy(s));
+    testpeer_hang_up(q);
+    write_many(c, 10, 10);
+    e->servers[LEADER]->hold_jobs = false;
+    learner_joins(0);
+    expect_snapshot_of(zxid);
+}
+END_TEST
+
 /* It would be without the rest for a while, and others may have committed that because it has it. */
 START_TEST(i15_snapshot_before_what_the_learner_has) {
     struct testclient *c = lead_with_short_window(OPTIONS("snapshotSizeFactor", "0"));
@@ -1146,6 +1167,7 @@ int main(void) {
     ADD_ENSEMBLE(suite, "snapshot", snapshot_logs_and_window_are_one_history, snapshot_where_the_window_begins,
         snapshot_at_the_end_of_an_epoch, snapshot_that_is_too_old, snapshot_that_was_made_for_it,
         i15_snapshot_before_what_the_learner_has, i15_snapshot_that_is_there_at_the_next_attempt,
+        i15_snapshot_that_a_newcomer_has_waited_for,
         i15_snapshot_for_a_history_that_parts, i12_logs_behind_the_snapshot_lack_something, i12_damage_far_behind_the_snapshot,
         snapshot_that_cannot_be_read, nothing_is_purged_that_is_being_sent,
         what_is_being_sent_goes_when_space_is_short, newcomer_goes_while_its_snapshot_is_chosen_or_sent);

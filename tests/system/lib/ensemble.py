@@ -16,7 +16,7 @@ from kazoo.client import KazooClient
 from lib import kz, store, wire
 from lib.cases import Case
 from lib.load import Load, Writer
-from lib.server import ON_JAVA, START_TIME, JavaServer, ZabraServer, _free_port
+from lib.server import LONG, ON_JAVA, START_TIME, JavaServer, ZabraServer, _free_port
 from lib.space import Space
 from lib.wire import DEADLINE
 
@@ -26,11 +26,10 @@ OUTAGE_TIME = 45.0       # seconds within which a client must find a member that
 LOOK_TIME = DEADLINE     # seconds that one look at a member may take
 WAKE_TIME = 3.0          # seconds after which a Java member that has not answered is woken
 WAIT_TIME = 30.0         # seconds until what a test waits for must be so
-SESSION_TIME = 600000    # ms of sessions that must not end by themselves while a test goes on
 
 # A machine that stands still for some seconds is no reason to give anybody up: a test that waits for that has a shorter syncLimit.
 OPTIONS = {
-    "tickTime": 500, "initLimit": 20, "syncLimit": 16, "minSessionTimeout": 500, "maxSessionTimeout": SESSION_TIME,
+    "tickTime": 500, "initLimit": 20, "syncLimit": 16, "minSessionTimeout": 500, "maxSessionTimeout": LONG,
     "extendedTypesEnabled": "true", "preAllocSize": 64, "maxClientCnxns": 0,
     "DigestAuthenticationProvider.superDigest": store.SUPER,
 }
@@ -40,8 +39,8 @@ OWN_NODES = ("/zookeeper/config",)
 
 class Waking(wire.Conn):
     """To a Java server. It sometimes answers nothing until the next request of somebody comes, also among Java servers alone (seen
-    with 3.8.0 on a busy machine, once in some thousand trees). So one comes when it takes long: it makes no difference to what a
-    leader of ours does not answer."""
+    with 3.8.0 on a busy machine, once in some thousand trees). So one comes when it takes long. What a leader of ours does not
+    answer stays unanswered; what it kept back until the next proposal would come, but so late each time that no test has enough."""
 
     def __init__(self, addr, **kw):
         self.addr, self.others = addr, []
@@ -304,7 +303,7 @@ class Roamer(Writer):
     patience: seconds that a reply may take before it asks elsewhere. With members of its own there is nobody else to ask."""
 
     def __init__(self, ensemble, root, seed=0, members=None, patience=None, **kw):
-        kw.setdefault("timeout", SESSION_TIME)
+        kw.setdefault("timeout", LONG)
         super().__init__(None, root, seed, closes=0, **kw)
         self.ensemble, self.rng = ensemble, random.Random(seed)
         self.members = members or ensemble.members
@@ -412,7 +411,7 @@ class EnsembleTest(Case):
         return load
 
     def connect(self, member, **kw):
-        kw.setdefault("timeout", SESSION_TIME)
+        kw.setdefault("timeout", LONG)
         conn = member.connect(**kw)
         self.addCleanup(conn.close)
         return conn
