@@ -29,7 +29,7 @@
 /* A leader that leaves because of its disk lets the others elect one of theirs, and does not do so again for a while. */
 #define HAND_OVER_REST_MS 2000
 #define HAND_OVER_INTERVAL_MS 60000
-/* A learner that has waited in vain comes back within this time, and initLimit again. */
+/* A learner that has waited in vain for initLimit comes back within initLimit and this time. */
 #define COME_BACK_MS 60000
 
 enum member_state {
